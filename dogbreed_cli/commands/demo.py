@@ -1,0 +1,137 @@
+"""dogbreed demo: the whole job on drawn pictures, on this machine, as a person would type it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import time
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dogbreed_cli.console import human_time
+from dogbreed_cli.errors import DogbreedError, UsageError
+
+if TYPE_CHECKING:
+    from dogbreed_cli.context import App
+
+MARKER = ".dogbreed-demo"
+# In the container image, so that the weights land where the jobs will look for them.
+FETCH_WEIGHTS = """
+import socket
+socket.setdefaulttimeout(20)
+from torchvision.models import ResNet50_Weights
+ResNet50_Weights.DEFAULT.get_state_dict(progress=False)
+"""
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  dogbreed demo
+  dogbreed demo --output /tmp/demo --keep      # leaves the endpoint running"""
+)
+@click.option(
+    "--output", type=click.Path(path_type=Path), default=Path("demo"), show_default=True, metavar="DIR",
+    help="Pictures, models and report go there.",
+)  # fmt: skip
+@click.option("--keep", is_flag=True, help="Leave out the teardown.")
+@click.pass_context
+def demo(ctx: click.Context, output: Path, keep: bool) -> None:
+    """Draw cartoon dogs of six breeds and run all seven commands on them, on this machine.
+
+    Needs no account and spends nothing. Tries ImageNet weights; where they cannot be downloaded it says so and goes on
+    with a random network.
+    """
+    app: App = ctx.obj
+    started = time.monotonic()
+    prepare(output)
+    images = draw(app, output / "images")
+    # Its own home, so that it never meets the project in the working directory.
+    os.environ["DOGBREED_HOME"] = str((output / ".dogbreed").absolute())
+    backbone = choose_weights(app)
+    steps: list[tuple[str, ...]] = [
+        ("upload", str(output / "images")),
+        (*backbone, "tune", "--max-jobs", "4", "--data-fraction", "0.5"),
+        (*backbone, "train", "--from-best"),
+        ("report", "--output", str(output / "report")),
+        ("deploy",),
+        ("predict", *map(str, images), "--top-k", "3", "--csv", str(output / "predictions.csv")),
+    ]
+    if not keep:
+        steps += [("teardown", "--yes"), ("status",)]
+    results = [run(ctx, app, step) for step in steps]
+    right = count_right(output / "predictions.csv")
+    page = (output / "report" / "report.html").absolute()
+    took = time.monotonic() - started
+    app.console.result(
+        {"steps": results, "right": right, "images": len(images), "report": page, "seconds": round(took, 1)},
+        f"\n{right} of {len(images)} pictures that no job had trained on are recognised; all of it took "
+        f"{human_time(took)}\nreport: {page}",
+    )
+    if not right:
+        raise DogbreedError("not one picture was recognised", "the model learnt nothing", "look at the report")
+
+
+def prepare(output: Path) -> None:
+    """An empty folder, or the one of an earlier demo, which is replaced. Nothing else is ever removed."""
+    if output.exists():
+        if not output.is_dir() or (any(output.iterdir()) and not (output / MARKER).exists()):
+            raise UsageError(f"{output} is there already and is no demo", fix="choose another folder with --output")
+        shutil.rmtree(output)
+    output.mkdir(parents=True)
+    (output / MARKER).touch()
+    (output / ".gitignore").write_text("*\n")
+
+
+def draw(app: App, folder: Path) -> list[Path]:
+    """Draw the pictures; returns one of each breed's test pictures, which no job trains on."""
+    from dogbreed_cli.breeds import draw_breeds
+
+    app.console.note(f"drawing dogs into {folder}")
+    paths = draw_breeds(folder, seed=0)
+    tests = [path for path in paths if path.relative_to(folder).parts[0] == "test"]
+    return [min(path for path in tests if path.parent == breed) for breed in sorted({path.parent for path in tests})]
+
+
+def choose_weights(app: App) -> tuple[str, ...]:
+    """No option where ImageNet's weights are here or can be fetched (then they are); else random ones, said loudly."""
+    from dogbreed_cli.local.image import ensure
+
+    app.console.note("looking for the ImageNet weights of ResNet50")
+    command = [str(ensure(app.console.note)), "-c", FETCH_WEIGHTS]
+    tried = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    if tried.returncode == 0:
+        return ()
+    reason = (tried.stderr.strip().splitlines() or ["no reason given"])[-1]
+    app.console.warn(f"NO PRETRAINED WEIGHTS: they could not be downloaded ({reason}).")
+    app.console.warn("The demo goes on with a RANDOM backbone: good enough for cartoons, not for photographs.")
+    return ("--set", "model.weights=none")
+
+
+def run(ctx: click.Context, app: App, step: tuple[str, ...]) -> dict[str, Any]:
+    """One command line, through the same group that a shell would reach. Returns its JSON document with --json."""
+    app.console.note(f"\n$ dogbreed {shlex.join(step)}")
+    options = ["--target", "local", "--set", "project.name=demo"]
+    options += ["-q"] if app.console.verbosity < 0 else ["-v"] if app.console.verbosity > 0 else []
+    group = ctx.find_root().command
+    if not app.console.as_json:
+        group.main([*options, *step], prog_name="dogbreed", standalone_mode=False)
+        return {}
+    with redirect_stdout(io.StringIO()) as said:
+        group.main([*options, "--json", *step], prog_name="dogbreed", standalone_mode=False)
+    return {"command": shlex.join(step), "result": json.loads(said.getvalue())}
+
+
+def count_right(answers: Path) -> int:
+    """How many of the pictures have their own breed, which is their folder's name, as the first answer."""
+    with answers.open(encoding="utf-8") as file:
+        best = [row for row in csv.DictReader(file) if row["rank"] == "1"]
+    return sum(Path(row["image"]).parent.name == row["label"] for row in best)

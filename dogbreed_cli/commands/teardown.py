@@ -1,0 +1,150 @@
+"""dogbreed teardown: end and remove everything that can cost money, after showing it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dogbreed_cli import jobs, resources
+from dogbreed_cli.console import human_size, table
+from dogbreed_cli.errors import DogbreedError
+from dogbreed_cli.storage import delete_prefix, list_objects
+
+if TYPE_CHECKING:
+    from dogbreed_cli.config import Config
+    from dogbreed_cli.context import App
+    from dogbreed_cli.session import Session
+
+STOP_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing to remove. `note` says what a person wants to know before they agree."""
+
+    kind: str
+    name: str
+    note: str = ""
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  dogbreed teardown                  # shows what it found and asks
+  dogbreed teardown --dry-run
+  dogbreed teardown --yes --data --logs"""
+)
+@click.option("--data", is_flag=True, help="Also the images, the models and the outputs in S3.")
+@click.option("--logs", is_flag=True, help="Also the endpoints' log groups.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
+@click.pass_obj
+def teardown(app: App, data: bool, logs: bool, yes: bool, dry_run: bool) -> None:
+    """Remove the project's endpoints, endpoint configs and models, and stop its running jobs.
+
+    Only what carries the project's tag is touched. Running it again is safe.
+    """
+    config = app.config()
+    session = app.session(config)
+    found = plan(config, session, data, logs)
+    if not found:
+        app.console.result({"removed": []}, f"nothing of project {config.project.name} is there to remove")
+        return
+    shown = table(["kind", "name", "note"], [[item.kind, item.name, item.note] for item in found])
+    if dry_run:
+        app.console.result({"planned": found}, shown)
+        return
+    app.console.show(shown)
+    app.console.confirm(f"Remove these {len(found)}?", yes)
+    for item in found:
+        app.console.note(f"removing {item.kind} {item.name}")
+        remove(config, session, item)
+    if left := plan(config, session, data, logs):
+        names = ", ".join(f"{item.kind} {item.name}" for item in left)
+        raise DogbreedError(f"{len(left)} are still there: {names}", fix="run `dogbreed teardown` again")
+    app.console.result({"removed": found}, f"removed {len(found)}; nothing is left that costs money")
+
+
+def plan(config: Config, session: Session, data: bool, logs: bool) -> list[Item]:
+    """What is there, in the order in which it has to go: what uses a thing before the thing."""
+    client, project = session.client("sagemaker"), config.project.name
+    found = [Item("tuning job", name, "running") for name in running_tuning_jobs(client, project)]
+    found += [Item("training job", name, "running") for name in running_training_jobs(client, project)]
+    endpoints = list(resources.list_all(client, "endpoint", project))
+    found += [Item("endpoint", e["EndpointName"], e["EndpointStatus"]) for e in endpoints]
+    found += [
+        Item("endpoint-config", c["EndpointConfigName"]) for c in resources.list_all(client, "endpoint-config", project)
+    ]
+    found += [Item("model", m["ModelName"]) for m in resources.list_all(client, "model", project)]
+    if logs:
+        prefix = f"/aws/sagemaker/Endpoints/{project}-"
+        pages = session.client("logs").get_paginator("describe_log_groups").paginate(logGroupNamePrefix=prefix)
+        found += [Item("log group", group["logGroupName"]) for page in pages for group in page["logGroups"]]
+    if data and (item := stored(config, session)):
+        found.append(item)
+    return found
+
+
+def running_tuning_jobs(client: Any, project: str) -> list[str]:
+    return [
+        job["HyperParameterTuningJobName"]
+        for status in ("InProgress", "Stopping")
+        for job in jobs.list_tuning_jobs(client, project, StatusEquals=status)
+    ]
+
+
+def running_training_jobs(client: Any, project: str) -> list[str]:
+    return [
+        job["TrainingJobName"]
+        for status in ("InProgress", "Stopping")
+        for job in jobs.list_training_jobs(client, project, StatusEquals=status)
+    ]
+
+
+def stored(config: Config, session: Session) -> Item | None:
+    from botocore.exceptions import ClientError
+
+    try:
+        sizes = [found.size for found in list_objects(session.client("s3"), session.bucket, f"{config.prefix}/")]
+    except (DogbreedError, ClientError) as error:
+        if "NoSuchBucket" in str(error.__cause__ or error):
+            return None
+        raise
+    note = f"{len(sizes)} objects, {human_size(sum(sizes))}: images, models, outputs"
+    return Item("S3 prefix", f"s3://{session.bucket}/{config.prefix}/", note) if sizes else None
+
+
+def remove(config: Config, session: Session, item: Item) -> None:
+    client = session.client("sagemaker")
+    if item.kind == "tuning job":
+        stop(session, item.name, "HyperParameterTuningJobStatus", jobs.describe_tuning_job,
+             lambda: client.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=item.name))  # fmt: skip
+    elif item.kind == "training job":
+        stop(session, item.name, "TrainingJobStatus", jobs.describe_training_job,
+             lambda: client.stop_training_job(TrainingJobName=item.name))  # fmt: skip
+    elif item.kind == "log group":
+        session.client("logs").delete_log_group(logGroupName=item.name)
+    elif item.kind == "S3 prefix":
+        delete_prefix(session.client("s3"), session.bucket, f"{config.prefix}/")
+    else:
+        resources.delete(client, item.kind, item.name, session.poll_seconds)
+
+
+def stop(session: Session, name: str, status: str, describe: Any, ask: Any) -> None:
+    """Stop a job and wait until it has stopped; one that ended meanwhile has."""
+    from botocore.exceptions import ClientError
+
+    client = session.client("sagemaker")
+    try:
+        ask()
+    except ClientError:
+        if describe(client, name)[status] not in jobs.ENDED:
+            raise
+    end = time.monotonic() + STOP_SECONDS
+    while describe(client, name)[status] not in jobs.ENDED:
+        if time.monotonic() > end:
+            raise DogbreedError(f"{name} has not stopped after {STOP_SECONDS} s", fix="run `dogbreed teardown` again")
+        time.sleep(session.poll_seconds)

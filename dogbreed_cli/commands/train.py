@@ -1,0 +1,176 @@
+"""dogbreed train: train on all images, by default or with what a tuning job found best."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dogbreed_cli import jobs, requests
+from dogbreed_cli.console import human_time, table
+from dogbreed_cli.errors import DogbreedError, QualityGateMissed
+from dogbreed_cli.inputs import find_inputs, send_inputs
+from dogbreed_cli.waiting import detachable, wait_options
+
+if TYPE_CHECKING:
+    from dogbreed_cli.config import Config
+    from dogbreed_cli.context import App
+    from dogbreed_cli.session import Session
+
+# The toolkit prints its whole environment first; the script's own words begin after this line and the command.
+SCRIPT_STARTS = "Invoking script with the following command"
+TOOLKIT_LINE = "sagemaker-training-toolkit"
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  dogbreed train --from-best
+  dogbreed train --lr 0.003 --batch-size 64 --epochs 20
+  dogbreed train --from-best --min-accuracy 0.8      # exit code 6 if it is worse
+  dogbreed train --attach dogbreed-train-261122-194300"""
+)
+@click.option("--from-best", is_flag=True, help="Use the best hyperparameters of the latest completed tuning job.")
+@click.option("--tuning-job", metavar="NAME", help="Use the best of this tuning job.")
+@click.option("--epochs", type=int)
+@click.option("--lr", type=float, help="Learning rate.")
+@click.option("--batch-size", type=int)
+@click.option("--instance-type", help="For example ml.g4dn.xlarge; of no effect on this machine.")
+@click.option("--max-run", type=int, metavar="SECONDS", help="The job is stopped after this time.")
+@click.option("--min-accuracy", type=click.FloatRange(0, 1), help="Quality gate on the test accuracy (exit code 6).")
+@click.option("--name", help="The job's name (default: PROJECT-train-<time>).")
+@click.option("--dry-run", is_flag=True, help="Print the request and create nothing.")
+@wait_options
+@click.pass_obj
+def train(
+    app: App,
+    from_best: bool,
+    tuning_job: str | None,
+    min_accuracy: float | None,
+    name: str | None,
+    dry_run: bool,
+    wait: bool,
+    timeout: float | None,
+    attach: str | None,
+    **options: Any,
+) -> None:
+    """Train the classifier on all training images and test it.
+
+    Hyperparameters come from the config; --from-best or --tuning-job puts the best trial's over them, and --lr,
+    --batch-size and --epochs have the last word.
+    """
+    config = app.config(train=options)
+    session = app.session(config)
+    client = session.client("sagemaker")
+    if attach:
+        name = attach
+    else:
+        hyperparameters: dict[str, Any] = {}
+        if from_best or tuning_job:
+            tuning_job = tuning_job or jobs.latest_tuning_job(client, config.project.name)
+            hyperparameters = best_hyperparameters(client, tuning_job)
+            app.console.note(f"best of {tuning_job}: {hyperparameters}")
+        given = {"lr": options["lr"], "batch-size": options["batch_size"], "epochs": options["epochs"]}
+        hyperparameters |= {key: value for key, value in given.items() if value is not None}
+        site = requests.Site(session.bucket, session.role_arn, session.training_image())
+        inputs = find_inputs(config, session)
+
+        def build(name: str) -> dict[str, Any]:
+            return requests.training(config, site, inputs, name, hyperparameters, tuning_job)
+
+        if dry_run:
+            app.console.write_json({"dry_run": [build(name or f"{config.project.name}-train")]})
+            return
+        show_plan(app, config, session)
+        send_inputs(config, session, inputs)
+        if name:
+            if not name.startswith(f"{config.project.name}-"):
+                raise DogbreedError(f"the name {name} is not found again", fix=f"begin it with {config.project.name}-")
+            client.create_training_job(**build(name))
+        else:
+            name = jobs.create_named(client.create_training_job, build, f"{config.project.name}-train")
+        app.console.note(f"training job {name}")
+    again = f"dogbreed train --attach {name}"
+    if not wait:
+        app.console.result({"training_job": name, "status": "InProgress"}, f"{name}\nto follow it: {again}")
+        return
+    with detachable(app.console, again):
+        description = follow(app, session, name, timeout)
+    finish(app, description, min_accuracy)
+
+
+def show_plan(app: App, config: Config, session: Session) -> None:
+    place = session.describe_place(config.train.instance_type)
+    app.console.note(
+        f"{config.model.backbone} (weights {config.model.weights}), {config.train.epochs} epochs on {place}, "
+        f"at most {human_time(config.train.max_run)}"
+    )
+
+
+def best_hyperparameters(client: Any, tuning_job: str) -> dict[str, Any]:
+    best = jobs.describe_tuning_job(client, tuning_job).get("BestTrainingJob")
+    if not best:
+        raise DogbreedError(f"tuning job {tuning_job} has no best trial", "no trial of it reached an objective")
+    return requests.decode(best["TunedHyperParameters"])
+
+
+def follow(app: App, session: Session, name: str, timeout: float | None) -> dict[str, Any]:
+    """Phases and the script's own lines as they come; the toolkit's too with -v."""
+    client, positions, told = session.client("sagemaker"), dict[str, str](), 0
+    started, say = time.monotonic(), script_lines(app)
+    description: dict[str, Any] = {}
+
+    def describe() -> dict[str, Any]:
+        return jobs.describe_training_job(client, name)
+
+    for description in jobs.poll(describe, "TrainingJobStatus", session.poll_seconds, timeout):
+        # The log first: what was said before the last transition belongs above it.
+        for line in jobs.read_log(session.client("logs"), f"{name}/", positions):
+            say(line)
+        transitions = description["SecondaryStatusTransitions"]
+        for transition in transitions[told:]:
+            app.console.note(f"[{human_time(time.monotonic() - started)}] {transition['Status']}")
+        told = len(transitions)
+    return description
+
+
+def script_lines(app: App) -> Callable[[str], None]:
+    """Notes the lines that the training script itself printed; everything else is a detail."""
+    state = "toolkit"
+
+    def say(line: str) -> None:
+        nonlocal state
+        ours = state == "script" and TOOLKIT_LINE not in line
+        (app.console.note if ours else app.console.detail)(line)
+        if SCRIPT_STARTS in line:
+            state = "command"
+        elif state == "command" and line.strip():
+            state = "script"
+
+    return say
+
+
+def finish(app: App, description: dict[str, Any], min_accuracy: float | None) -> None:
+    name, metrics = description["TrainingJobName"], jobs.metrics(description)
+    jobs.require_completed("training job", name, description["TrainingJobStatus"], description.get("FailureReason"))
+    accuracy, split = metrics.get("test:accuracy"), "test"
+    if accuracy is None:
+        accuracy, split = metrics.get("validation:accuracy"), "validation"
+    data = {
+        "training_job": name,
+        "status": "Completed",
+        "metrics": metrics,
+        "hyperparameters": requests.decode(description["HyperParameters"]),
+        "model": description["ModelArtifacts"]["S3ModelArtifacts"],
+        "billable_seconds": description.get("BillableTimeInSeconds"),
+    }
+    from rich.console import Group
+
+    shown = table(["metric", "value"], [[key, f"{value:.4f}"] for key, value in sorted(metrics.items())])
+    app.console.result(data, Group(shown, f"model: {data['model']}"))
+    app.console.note("next: dogbreed report, then dogbreed deploy")
+    if min_accuracy is not None and (accuracy is None or accuracy < min_accuracy):
+        found = "no accuracy" if accuracy is None else f"{split} accuracy {accuracy:.4f}"
+        raise QualityGateMissed(f"{found} is below --min-accuracy {min_accuracy}", "the model was saved all the same")

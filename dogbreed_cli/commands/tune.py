@@ -1,0 +1,169 @@
+"""dogbreed tune: try hyperparameters on a fraction of the images, several trials at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dogbreed_cli import jobs, requests
+from dogbreed_cli.console import human_time, table
+from dogbreed_cli.errors import JobFailed
+from dogbreed_cli.inputs import find_inputs, send_inputs
+from dogbreed_cli.report.trials import Trial, as_row, columns, find_best, read_trials
+from dogbreed_cli.waiting import detachable, wait_options
+
+if TYPE_CHECKING:
+    from dogbreed_cli.config import Config
+    from dogbreed_cli.context import App
+    from dogbreed_cli.session import Session
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  dogbreed tune --max-jobs 4
+  dogbreed tune --max-jobs 8 --max-parallel-jobs 2 --strategy Random --epochs 5
+  dogbreed --set tune.ranges.lr.max=0.01 tune --no-wait
+  dogbreed tune --attach dogbreed-tune-261122-194300"""
+)
+@click.option("--max-jobs", type=int, help="Trials in all.")
+@click.option("--max-parallel-jobs", type=int, help="Trials at a time.")
+@click.option("--strategy", type=click.Choice(["Bayesian", "Random", "Grid", "Hyperband"]))
+@click.option("--data-fraction", type=float, help="Share of the training images each trial sees.")
+@click.option("--epochs", type=int, help="Epochs of each trial.")
+@click.option("--early-stopping/--no-early-stopping", default=None, help="Stop trials worse than the median.")
+@click.option("--warm-start", multiple=True, metavar="JOB", help="Learn from an earlier tuning job; up to five times.")
+@click.option("--dry-run", is_flag=True, help="Print the request and create nothing.")
+@wait_options
+@click.pass_obj
+def tune(
+    app: App,
+    warm_start: tuple[str, ...],
+    dry_run: bool,
+    wait: bool,
+    timeout: float | None,
+    attach: str | None,
+    **options: Any,
+) -> None:
+    """Find good hyperparameters.
+
+    Every hyperparameter that has a range in the config (lr and batch-size by default) is tuned; the trials see only a
+    fraction of the training images. `dogbreed train --from-best` then uses what was found.
+    """
+    config = app.config(tune=options)
+    session = app.session(config)
+    client = session.client("sagemaker")
+    if attach:
+        name = attach
+    else:
+        site = requests.Site(session.bucket, session.role_arn, session.training_image())
+        inputs = find_inputs(config, session)
+        if dry_run:
+            request = requests.tuning(config, site, inputs, f"{config.project.name}-tune", warm_start)
+            app.console.write_json({"dry_run": [request]})
+            return
+        show_plan(app, config, session)
+        send_inputs(config, session, inputs)
+        create = client.create_hyper_parameter_tuning_job
+        name = jobs.create_named(
+            create,
+            lambda name: requests.tuning(config, site, inputs, name, warm_start),
+            f"{config.project.name}-tune",
+        )
+        app.console.note(f"tuning job {name}")
+    again = f"dogbreed tune --attach {name}"
+    if not wait:
+        app.console.result({"tuning_job": name, "status": "InProgress"}, f"{name}\nto follow it: {again}")
+        return
+    with detachable(app.console, again):
+        description = follow(app, session, name, timeout)
+    finish(app, session, description)
+
+
+def show_plan(app: App, config: Config, session: Session) -> None:
+    tune, place = config.tune, session.describe_place(config.train.instance_type)
+    app.console.note(
+        f"{tune.max_jobs} trials ({tune.strategy}), {min(tune.max_parallel_jobs, tune.max_jobs)} at a time on {place}, "
+        f"{tune.epochs} epochs on {tune.data_fraction:.0%} of the training images, at most "
+        f"{human_time(tune.max_run)} each; {tune.objective_type.lower()} {tune.objective}"
+    )
+
+
+def follow(app: App, session: Session, name: str, timeout: float | None) -> dict[str, Any]:
+    """A live table on a terminal; elsewhere a line for each trial that ends."""
+    client, told = session.client("sagemaker"), set[str]()
+
+    def describe() -> dict[str, Any]:
+        return jobs.describe_tuning_job(client, name)
+
+    description: dict[str, Any] = {}
+    with app.console.live() as redraw:
+        for description in jobs.poll(describe, "HyperParameterTuningJobStatus", session.poll_seconds, timeout):
+            trials = trials_of(client, description)
+            redraw(draw(trials, f"{name}: {progress(description)}"))
+            for trial in trials:
+                if trial.status in jobs.ENDED and trial.name not in told:
+                    told.add(trial.name)
+                    app.console.note(say(trial, description))
+    return description
+
+
+def progress(description: dict[str, Any]) -> str:
+    counters = description["TrainingJobStatusCounters"]
+    ended = sum(counters[kind] for kind in ("Completed", "Stopped", "NonRetryableError"))
+    total = description["HyperParameterTuningJobConfig"]["ResourceLimits"]["MaxNumberOfTrainingJobs"]
+    return f"{description['HyperParameterTuningJobStatus']}, {ended} of {total} trials ended"
+
+
+def say(trial: Trial, description: dict[str, Any]) -> str:
+    metric = description["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]["MetricName"]
+    chosen = " ".join(f"{key}={show(value)}" for key, value in trial.hyperparameters.items())
+    if trial.objective is None:
+        return f"{trial.name} {trial.status}: {chosen}  {jobs.explain_failure(trial.failure_reason or '')}"
+    took = human_time(trial.elapsed_seconds or 0)
+    return f"{trial.name} {trial.status}: {chosen}  {metric}={trial.objective:.4f}  ({took})"
+
+
+def trials_of(client: Any, description: dict[str, Any]) -> tuple[Trial, ...]:
+    kind = description["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]["Type"]
+    return read_trials(jobs.list_trials(client, description["HyperParameterTuningJobName"]), kind)
+
+
+def draw(trials: tuple[Trial, ...], title: str | None = None) -> Any:
+    """The original project's table, best first."""
+    names = list(columns(trials))
+    return table(names, [[show(as_row(trial).get(name)) for name in names] for trial in trials], title)
+
+
+def show(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    return f"{value.astimezone():%Y-%m-%d %H:%M:%S}" if hasattr(value, "astimezone") else str(value)
+
+
+def finish(app: App, session: Session, description: dict[str, Any]) -> None:
+    name, status = description["HyperParameterTuningJobName"], description["HyperParameterTuningJobStatus"]
+    trials = trials_of(session.client("sagemaker"), description)
+    best = find_best(trials)
+    if status == "Failed" or best is None:
+        reason = description.get("FailureReason") or next((t.failure_reason for t in trials if t.failure_reason), "")
+        hint = trials[0].name if trials else name
+        raise JobFailed(
+            f"tuning job {name} ended {status}", jobs.explain_failure(reason), f"see `dogbreed logs {hint}`"
+        )
+    from rich.console import Group
+
+    data = {
+        "tuning_job": name,
+        "status": status,
+        "best": {"training_job": best.name, "hyperparameters": best.hyperparameters, "objective": best.objective},
+        "trials": [as_row(trial) for trial in trials],
+    }
+    chosen = " ".join(f"{key}={show(value)}" for key, value in best.hyperparameters.items())
+    app.console.result(data, Group(draw(trials), f"best: {chosen}"))
+    app.console.note("next: dogbreed train --from-best")
+    if status != "Completed":
+        raise JobFailed(f"tuning job {name} ended {status}", "the trials above are what it got to")

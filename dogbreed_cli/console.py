@@ -1,0 +1,191 @@
+"""What a person or a script sees: progress, notes and questions on stderr, the result on stdout (text or one JSON)."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dogbreed_cli.errors import Declined, DogbreedError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console as RichConsole
+    from rich.console import RenderableType
+    from rich.progress import Progress
+
+SCHEMA_VERSION = 1
+# Off a terminal rich would wrap tables at 80 columns; a log file or a pipe has no such edge.
+PIPE_WIDTH = 200
+
+
+class Console:
+    def __init__(self, as_json: bool = False, verbosity: int = 0):
+        self.as_json = as_json
+        self.verbosity = verbosity
+
+    @cached_property
+    def stderr(self) -> RichConsole:
+        return self.open_stream(stderr=True)
+
+    @cached_property
+    def stdout(self) -> RichConsole:
+        return self.open_stream(stderr=False)
+
+    def open_stream(self, stderr: bool) -> RichConsole:
+        from rich.console import Console as RichConsole
+
+        stream = sys.stderr if stderr else sys.stdout
+        return RichConsole(
+            stderr=stderr, width=None if stream.isatty() else PIPE_WIDTH, highlight=False, emoji=False, soft_wrap=False
+        )
+
+    def note(self, text: str) -> None:
+        """A line about what goes on; silent with -q."""
+        if self.verbosity >= 0:
+            self.stderr.print(text, markup=False, soft_wrap=True)
+
+    def detail(self, text: str) -> None:
+        """A line for those who asked with -v."""
+        if self.verbosity > 0:
+            self.stderr.print(text, style="dim", markup=False, soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        self.stderr.print(f"warning: {text}", style="yellow", markup=False, soft_wrap=True)
+
+    def result(self, data: dict[str, Any], human: RenderableType | None = None) -> None:
+        """The command's answer: `data` as the one JSON document, or `human` as text."""
+        if self.as_json:
+            self.write_json(data)
+        elif human is not None:
+            self.stdout.print(human, markup=False, soft_wrap=isinstance(human, str))
+
+    def show(self, renderable: RenderableType) -> None:
+        """A table that is not yet the result: a plan."""
+        self.stderr.print(renderable)
+
+    def stream(self, text: str) -> None:
+        """A part of a text result that is worth showing before the rest is there."""
+        if not self.as_json:
+            self.stdout.print(text, markup=False, soft_wrap=True)
+
+    def write_json(self, data: dict[str, Any]) -> None:
+        document = json.dumps({"schema_version": SCHEMA_VERSION, **data}, default=to_json, indent=2, ensure_ascii=False)
+        sys.stdout.write(document + "\n")
+        sys.stdout.flush()
+
+    def error(self, error: DogbreedError) -> None:
+        if self.as_json:
+            self.write_json({"error": error.what, "why": error.why, "fix": error.fix, "code": error.exit_code})
+        from rich.text import Text
+
+        text = Text()
+        text.append("error: ", style="bold red").append(error.what)
+        if error.why:
+            text.append(f"\n  why: {error.why}")
+        if error.fix:
+            text.append(f"\n  fix: {error.fix}", style="bold")
+        self.stderr.print(text, soft_wrap=True)
+
+    def confirm(self, question: str, yes: bool) -> None:
+        """Ask before something is created or removed. Raises Declined, or UsageError where nobody can answer."""
+        if yes:
+            return
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise UsageError(f"{question} Nobody is there to answer", "this is not a terminal", "say --yes")
+        self.stderr.print(f"{question} [y/N] ", end="", markup=False)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise Declined("nothing was changed", "you said no")
+
+    @contextmanager
+    def progress(self, label: str, unit: str = "B") -> Iterator[Callable[[int, int], None]]:
+        """A bar on a terminal, else a line every fifth. Yields `show(done, total)`, in bytes or in `unit`."""
+        if self.verbosity < 0:
+            yield lambda done, total: None
+        elif self.stderr.is_terminal:
+            with self.bar(unit) as bar:
+                task = bar.add_task(label, total=None)
+                yield lambda done, total: bar.update(task, completed=done, total=total)
+        else:
+            yield self.progress_by_lines(label)
+
+    def bar(self, unit: str) -> Progress:
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+
+        amounts = (DownloadColumn(), TransferSpeedColumn()) if unit == "B" else (MofNCompleteColumn(), TextColumn(unit))
+        left = TimeRemainingColumn(elapsed_when_finished=True)
+        return Progress(TextColumn("{task.description}"), BarColumn(), *amounts, left, console=self.stderr)
+
+    def progress_by_lines(self, label: str) -> Callable[[int, int], None]:
+        told = 0
+
+        def show(done: int, total: int) -> None:
+            nonlocal told
+            if (fifths := 5 * done // max(total, 1)) > told:
+                told = fifths
+                self.note(f"{label}: {20 * fifths} %")
+
+        return show
+
+    @contextmanager
+    def live(self) -> Iterator[Callable[[RenderableType], None]]:
+        """Something redrawn in place on a terminal. Elsewhere nothing: the caller notes changes as lines."""
+        if self.verbosity < 0 or not self.stderr.is_terminal:
+            yield lambda renderable: None
+            return
+        from rich.live import Live
+
+        with Live(console=self.stderr, auto_refresh=False, transient=True) as live:
+            yield lambda renderable: live.update(renderable, refresh=True)
+
+
+def to_json(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone().isoformat(timespec="seconds")
+    if isinstance(value, Path):
+        return str(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+def table(columns: list[str], rows: list[list[str]], title: str | None = None) -> RenderableType:
+    """A plain table of text cells."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    for column in columns:
+        drawn.add_column(column, overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text(cell) for cell in row))
+    return drawn
+
+
+def human_size(size: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def human_time(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{rest} s"
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,67 @@
+"""What a job reads, put in its place: the uploaded images, the packed scripts, a file of weights."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dogbreed_cli.errors import DogbreedError, UsageError
+from dogbreed_cli.requests import Inputs, data_prefix
+
+if TYPE_CHECKING:
+    from dogbreed_cli.config import Config
+    from dogbreed_cli.session import Session
+
+WEIGHTS_SUFFIXES = (".pt", ".pth", ".bin")
+
+
+def find_inputs(config: Config, session: Session) -> Inputs:
+    """Where everything is or will be; sends nothing. Raises DogbreedError when the images are not (all) uploaded."""
+    from dogbreed_cli.source import locate_source
+    from dogbreed_cli.sync import read_manifest
+
+    manifest = read_manifest(session.client("s3"), session.bucket, data_prefix(config))
+    data = f"s3://{session.bucket}/{data_prefix(config)}"
+    if manifest is None:
+        raise DogbreedError(
+            f"no images at {data}", "nothing, or not all, has been uploaded", "run `dogbreed upload DIR`"
+        )
+    return Inputs(
+        source=locate_source(session.bucket, source_prefix(config)),
+        data=data,
+        splits=tuple(split for split, count in manifest.counts.items() if count),
+        weights=locate_weights(config, session),
+    )
+
+
+def send_inputs(config: Config, session: Session, inputs: Inputs) -> None:
+    """Send the scripts and the file of weights to where `find_inputs` said, unless they are there."""
+    from dogbreed_cli.source import upload_source
+    from dogbreed_cli.storage import list_objects, parse_s3_uri, put_file
+
+    s3 = session.client("s3")
+    upload_source(s3, session.bucket, source_prefix(config))
+    if inputs.weights and not config.model.weights.startswith("s3://"):
+        bucket, key = parse_s3_uri(inputs.weights)
+        if not any(list_objects(s3, bucket, key)):
+            put_file(s3, Path(config.model.weights).expanduser(), bucket, key)
+
+
+def source_prefix(config: Config) -> str:
+    return f"{config.prefix}/source"
+
+
+def locate_weights(config: Config, session: Session) -> str | None:
+    """The s3:// URI of `model.weights` when it is a file or such a URI; None when it is a name of torchvision's."""
+    weights = config.model.weights
+    if weights.startswith("s3://"):
+        return weights
+    path = Path(weights).expanduser()
+    if "/" not in weights and path.suffix.lower() not in WEIGHTS_SUFFIXES:
+        return None
+    if not path.is_file():
+        raise UsageError(f"no file {path}", "model.weights names it", "name a state_dict, a torchvision name, or none")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return f"s3://{session.bucket}/{config.prefix}/weights/{digest[:16]}/{path.name}"

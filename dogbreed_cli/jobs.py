@@ -1,0 +1,178 @@
+"""SageMaker's jobs and endpoints: find, create under a free name, wait, follow the log, say why one failed, stop."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+from dogbreed_cli.errors import DogbreedError, JobFailed, WaitTimedOut
+from dogbreed_cli.requests import TAG
+
+ENDED = ("Completed", "Failed", "Stopped")
+TRAINING_LOGS = "/aws/sagemaker/TrainingJobs"
+
+
+def create_named(create: Callable[..., Any], build: Callable[[str], Mapping[str, Any]], stem: str) -> str:
+    """Create a job called `<stem>-<yymmdd-hhmmss>`; a second later in the name for each that has it already."""
+    from botocore.exceptions import ClientError
+
+    moment = datetime.now()
+    while True:
+        name = f"{stem}-{moment:%y%m%d-%H%M%S}"
+        try:
+            create(**build(name))
+            return name
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ResourceInUse":
+                raise
+            moment += timedelta(seconds=1)
+
+
+def belongs(client: Any, arn: str, project: str) -> bool:
+    """Whether a resource carries the project's tag. One that vanished meanwhile does not."""
+    return read_tags(client, arn).get(TAG) == project
+
+
+def read_tags(client: Any, arn: str) -> dict[str, str]:
+    from botocore.exceptions import ClientError
+
+    try:
+        pages = client.get_paginator("list_tags").paginate(ResourceArn=arn)
+        return {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("ResourceNotFound", "ValidationException"):
+            return {}
+        raise
+
+
+def list_training_jobs(client: Any, project: str, **filters: Any) -> Iterator[dict[str, Any]]:
+    """The project's training jobs, newest first, without the trials of its tuning jobs."""
+    pages = client.get_paginator("list_training_jobs").paginate(
+        NameContains=f"{project}-", SortBy="CreationTime", SortOrder="Descending", **filters
+    )
+    for page in pages:
+        for summary in page["TrainingJobSummaries"]:
+            name = summary["TrainingJobName"]
+            trial = name.startswith(f"{project}-tune-")
+            if not trial and name.startswith(f"{project}-") and belongs(client, summary["TrainingJobArn"], project):
+                yield summary
+
+
+def list_tuning_jobs(client: Any, project: str, **filters: Any) -> Iterator[dict[str, Any]]:
+    """The project's tuning jobs, newest first."""
+    pages = client.get_paginator("list_hyper_parameter_tuning_jobs").paginate(
+        NameContains=f"{project}-", SortBy="CreationTime", SortOrder="Descending", **filters
+    )
+    for page in pages:
+        for summary in page["HyperParameterTuningJobSummaries"]:
+            if belongs(client, summary["HyperParameterTuningJobArn"], project):
+                yield summary
+
+
+def latest_training_job(client: Any, project: str) -> str:
+    """Raises DogbreedError when there is none that completed."""
+    for summary in list_training_jobs(client, project, StatusEquals="Completed"):
+        return summary["TrainingJobName"]
+    raise DogbreedError(f"project {project} has no completed training job", fix="run `dogbreed train`, or name a job")
+
+
+def latest_tuning_job(client: Any, project: str) -> str:
+    """Raises DogbreedError when there is none that completed."""
+    for summary in list_tuning_jobs(client, project, StatusEquals="Completed"):
+        return summary["HyperParameterTuningJobName"]
+    raise DogbreedError(f"project {project} has no completed tuning job", fix="run `dogbreed tune`, or name a job")
+
+
+def describe_training_job(client: Any, name: str) -> dict[str, Any]:
+    with explain_missing("training job", name):
+        return client.describe_training_job(TrainingJobName=name)
+
+
+def describe_tuning_job(client: Any, name: str) -> dict[str, Any]:
+    with explain_missing("tuning job", name):
+        return client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
+
+
+def list_trials(client: Any, tuning_job: str) -> list[dict[str, Any]]:
+    pages = client.get_paginator("list_training_jobs_for_hyper_parameter_tuning_job").paginate(
+        HyperParameterTuningJobName=tuning_job
+    )
+    return [summary for page in pages for summary in page["TrainingJobSummaries"]]
+
+
+@contextmanager
+def explain_missing(kind: str, name: str) -> Iterator[None]:
+    """`Requested resource not found.` -> which, and how to see what there is."""
+    from botocore.exceptions import ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        if not is_missing(error):
+            raise
+        why = error.response["Error"].get("Message", "")
+        raise DogbreedError(f"no {kind} {name}", why, "see `dogbreed status --all`") from error
+
+
+def is_missing(error: Any) -> bool:
+    said = error.response["Error"]
+    absent = re.search(r"could not find|not found|does not exist", said.get("Message", ""), re.IGNORECASE)
+    return said["Code"] in ("ResourceNotFound", "ValidationException", "ValidationError") and absent is not None
+
+
+def poll(
+    describe: Callable[[], Mapping[str, Any]], status: str, seconds: float, timeout: float | None
+) -> Iterator[Any]:
+    """Describe again and again, yielding each answer, the last one with an ended status. Raises WaitTimedOut."""
+    end = time.monotonic() + timeout if timeout else float("inf")
+    while True:
+        answer = describe()
+        yield answer
+        if answer[status] in ENDED:
+            return
+        if time.monotonic() > end:
+            raise WaitTimedOut(f"still {answer[status]} after {timeout:g} s", "the job goes on")
+        time.sleep(seconds)
+
+
+def read_log(logs: Any, job: str, positions: dict[str, str], group: str = TRAINING_LOGS) -> Iterator[str]:
+    """The lines since the last call. `positions` keeps the place in each stream between calls."""
+    from botocore.exceptions import ClientError
+
+    try:
+        pages = logs.get_paginator("describe_log_streams").paginate(logGroupName=group, logStreamNamePrefix=job)
+        streams = [stream["logStreamName"] for page in pages for stream in page["logStreams"]]
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ResourceNotFoundException":
+            return  # no job of the account has said a word yet
+        raise
+    for stream in streams:
+        while True:
+            place = {"nextToken": positions[stream]} if stream in positions else {}
+            page = logs.get_log_events(logGroupName=group, logStreamName=stream, startFromHead=True, **place)
+            yield from (event["message"] for event in page["events"])
+            # CloudWatch's way of saying that this is all for now: the token it gave stays the same.
+            if page["nextForwardToken"] == positions.get(stream):
+                break
+            positions[stream] = page["nextForwardToken"]
+
+
+def require_completed(kind: str, name: str, status: str, reason: str | None) -> None:
+    """Raises JobFailed, with the script's own words, for a job that ended otherwise."""
+    if status != "Completed":
+        why = explain_failure(reason) if reason else ""
+        raise JobFailed(f"the {kind} {name} ended {status}", why, f"see `dogbreed logs {name}`")
+
+
+def explain_failure(reason: str) -> str:
+    """The script's own message out of SageMaker's FailureReason (`AlgorithmError: ...ErrorMessage "..."`)."""
+    said = re.search(r'ErrorMessage "(.*?)"\s*(?:Command|, exit code|$)', reason, re.DOTALL)
+    return (said[1] if said else reason).strip().replace("\\n", "\n")
+
+
+def metrics(description: Mapping[str, Any]) -> dict[str, float]:
+    return {metric["MetricName"]: metric["Value"] for metric in description.get("FinalMetricDataList", [])}

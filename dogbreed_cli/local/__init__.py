@@ -1,0 +1,56 @@
+"""The SageMaker of this machine: real boto3 clients, answered in this process. No account, no Docker, no network.
+
+boto = connect(Home.find())
+boto.client("sagemaker").list_training_jobs()
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dogbreed_cli.local.home import BUCKET, REGION, ROLE_ARN, Home
+
+if TYPE_CHECKING:
+    import boto3
+
+__all__ = ["BUCKET", "REGION", "ROLE_ARN", "Home", "connect"]
+
+
+def connect(home: Home) -> boto3.Session:
+    """A boto3 session whose every client is answered from `home`. It reads nothing of ~/.aws, and no AWS_ variable."""
+    import os
+
+    import boto3
+    import botocore.config
+    import botocore.session
+
+    from dogbreed_cli.local import wire
+    from dogbreed_cli.local.identity import Iam, Sts
+    from dogbreed_cli.local.logs import Logs
+    from dogbreed_cli.local.runtime import Runtime
+    from dogbreed_cli.local.s3 import S3
+    from dogbreed_cli.local.sagemaker import SageMaker
+
+    home.create()
+    nowhere = dict.fromkeys(("config_file", "credentials_file"), (None, None, os.devnull, None))
+    core = botocore.session.Session(session_vars={"profile": (None, None, None, None), **nowhere})
+    core.set_credentials("local", "local")
+    core.set_default_client_config(
+        botocore.config.Config(
+            s3={"addressing_style": "path"},
+            ignore_configured_endpoint_urls=True,
+            # Checksums over a network that is not there would only cost time.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        )
+    )
+    services = {
+        "s3": S3(home.s3),
+        "sts": Sts(),
+        "iam": Iam(),
+        "logs": Logs(home.logs),
+        "sagemaker": SageMaker(home),
+        "sagemaker-runtime": Runtime(home),
+    }
+    wire.register(core, services)
+    return boto3.Session(botocore_session=core, region_name=REGION)

@@ -1,0 +1,41 @@
+"""Where this machine's SageMaker keeps its things: one folder, `.dogbreed/`, that a person can look into.
+
+s3/<bucket>/<key>         objects as plain files
+sagemaker/<kind>/<name>   records of jobs, models and endpoints (JSON)
+logs/                     CloudWatch log streams (JSON lines)
+jobs/<name>/              a running job's or endpoint's own folder: its /opt/ml tree, its lock, its worker's log
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ACCOUNT = "000000000000"
+REGION = "us-east-1"
+BUCKET = "dogbreed-local"
+ROLE_ARN = f"arn:aws:iam::{ACCOUNT}:role/dogbreed-local"
+
+
+class Home:
+    def __init__(self, root: Path):
+        self.root = root.absolute()
+        self.s3 = self.root / "s3"
+        self.records = self.root / "sagemaker"
+        self.logs = self.root / "logs"
+        self.jobs = self.root / "jobs"
+
+    @classmethod
+    def find(cls) -> Home:
+        """$DOGBREED_HOME, or .dogbreed/ in the working directory."""
+        return cls(Path(os.environ.get("DOGBREED_HOME") or ".dogbreed"))
+
+    def create(self) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
+        ignore = self.root / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("# dogbreed's local SageMaker; remove this folder to forget everything.\n*\n")
+
+
+def arn(kind: str, name: str) -> str:
+    return f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:{kind}/{name}"

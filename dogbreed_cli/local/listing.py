@@ -1,0 +1,68 @@
+"""What SageMaker's operations on records share: filters, order and pages of lists, and clear refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from operator import itemgetter
+from typing import Any
+
+from dogbreed_cli.local.errors import AwsError
+from dogbreed_cli.local.records import Record
+
+# AWS's default page. Small on purpose: a client that forgets to page is found out here, not on AWS.
+PAGE = 10
+
+
+def list_page(
+    records: list[Record],
+    request: Mapping[str, Any],
+    result: str,
+    name: str,
+    status: str = "",
+    order: str = "Ascending",
+    by: Mapping[str, Callable[[Record], Any]] | None = None,
+) -> dict[str, Any]:
+    """The page of `records` that a List operation asks for.
+
+    `name` and `status` are the kind's members for them; `by` gives the keys of further SortBy values.
+    """
+    found = [record for record in records if matches(record, request, name, status)]
+    keys: dict[str, Callable[[Record], Any]] = {"Name": itemgetter(name), "Status": itemgetter(status), **(by or {})}
+    found.sort(key=keys.get(request.get("SortBy", ""), itemgetter("CreationTime")))
+    if request.get("SortOrder", order) == "Descending":
+        found.reverse()
+    start, size = int(request.get("NextToken", 0)), request.get("MaxResults", PAGE)
+    answer: dict[str, Any] = {result: found[start : start + size]}
+    if start + size < len(found):
+        answer["NextToken"] = str(start + size)
+    return answer
+
+
+def matches(record: Record, request: Mapping[str, Any], name: str, status: str) -> bool:
+    if request.get("NameContains", "") not in record[name]:
+        return False
+    if "StatusEquals" in request and record.get(status) != request["StatusEquals"]:
+        return False
+    for member in ("CreationTime", "LastModifiedTime"):
+        moment = record.get(member, 0)
+        if f"{member}After" in request and not moment > request[f"{member}After"].timestamp():
+            return False
+        if f"{member}Before" in request and not moment < request[f"{member}Before"].timestamp():
+            return False
+    return True
+
+
+def refuse_others(request: Mapping[str, Any], supported: Collection[str], where: str = "") -> None:
+    """What this machine cannot do is said, never ignored. Raises ValidationException."""
+    for member, value in request.items():
+        if member not in supported and value not in (None, False, [], {}):
+            raise AwsError(
+                "ValidationException",
+                f"The local SageMaker does not support {where}{member}: use the target aws for it.",
+            )
+
+
+def not_found(kind: str, name: str) -> AwsError:
+    """The message AWS answers with, word for word: tools match on it."""
+    message = f'Could not find {kind} "{name}".' if kind != "training job" else "Requested resource not found."
+    return AwsError("ResourceNotFound" if kind == "training job" else "ValidationException", message)

@@ -1,0 +1,104 @@
+"""S3 on this machine: buckets are folders, objects are plain files in them (see s3_store.py for what lies where).
+
+`S3(folder)` answers boto3's operations through wire.py; job workers use `path`, `keys` and `put_file` without boto3.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from dogbreed_cli.local.errors import AwsError
+from dogbreed_cli.local.s3_listing import Listing
+from dogbreed_cli.local.s3_names import find_file, walk_keys
+from dogbreed_cli.local.s3_objects import Objects, check_parameters
+from dogbreed_cli.local.s3_store import Store, read_json
+from dogbreed_cli.local.s3_uploads import Uploads
+
+
+class S3(Objects, Listing, Uploads):
+    def __init__(self, folder: Path):
+        self.store = Store(folder)
+
+    def path(self, bucket: str, key: str) -> Path:
+        """The file of an object, which may not exist. Raises AwsError(NoSuchBucket)."""
+        return find_file(self.store.bucket(bucket), key)
+
+    def keys(self, bucket: str, prefix: str = "") -> Iterator[tuple[str, Path]]:
+        """Keys that begin with `prefix` and their files, in S3's order. Raises AwsError(NoSuchBucket)."""
+        folder = self.store.bucket(bucket)
+        return ((key.decode(), Path(path)) for key, path in walk_keys(str(folder), prefix.encode()))
+
+    def put_file(self, bucket: str, key: str, source: Path, content_type: str = "binary/octet-stream") -> str:
+        """Move `source` in as an object, renamed where the file system allows it; returns its ETag."""
+        self.store.bucket(bucket)
+        temporary, digest = self.store.take(Path(source))
+        with self.store.lock(bucket):
+            return self.store.place(bucket, key, temporary, digest, {"ContentType": content_type}, {}).etag
+
+    def create_bucket(self, request: dict[str, Any]) -> dict[str, Any]:
+        check_parameters(request, "CreateBucketConfiguration ACL ObjectOwnership")
+        bucket = request["Bucket"]
+        self.store.check_name(bucket)
+        location = request.get("CreateBucketConfiguration", {}).get("LocationConstraint")
+        with self.store.lock(bucket):
+            try:
+                (self.store.folder / bucket).mkdir(parents=True)
+            except FileExistsError as error:
+                # In us-east-1, and only there, creating one's own bucket again is no error.
+                if location:
+                    message = "Your previous request to create the named bucket succeeded and you already own it."
+                    raise AwsError("BucketAlreadyOwnedByYou", message, 409, BucketName=bucket) from error
+            else:
+                created = {"LocationConstraint": location, "CreationDate": datetime.now(UTC).isoformat()}
+                record, temporary = self._record(bucket), self.store.temporary()
+                record.parent.mkdir(exist_ok=True)
+                temporary.write_text(json.dumps(created))
+                temporary.replace(record)
+        return {"Location": f"/{bucket}"}
+
+    def _record(self, bucket: str) -> Path:
+        return self.store.folder / ".buckets" / bucket
+
+    def head_bucket(self, request: dict[str, Any]) -> dict[str, Any]:
+        check_parameters(request)
+        self.store.bucket(request["Bucket"])
+        return {"BucketRegion": read_json(self._record(request["Bucket"])).get("LocationConstraint") or "us-east-1"}
+
+    def get_bucket_location(self, request: dict[str, Any]) -> dict[str, Any]:
+        check_parameters(request)
+        self.store.bucket(request["Bucket"])
+        return {"LocationConstraint": read_json(self._record(request["Bucket"])).get("LocationConstraint")}
+
+    def list_buckets(self, request: dict[str, Any]) -> dict[str, Any]:
+        check_parameters(request)
+        folders = sorted(self.store.folder.iterdir()) if self.store.folder.is_dir() else []
+        buckets = []
+        for folder in folders:
+            with contextlib.suppress(AwsError):
+                self.store.bucket(folder.name)
+                created = read_json(self._record(folder.name)).get("CreationDate")
+                moment = (
+                    datetime.fromisoformat(created) if created else datetime.fromtimestamp(folder.stat().st_ctime, UTC)
+                )
+                buckets.append({"Name": folder.name, "CreationDate": moment})
+        return {"Buckets": buckets, "Owner": {"DisplayName": "local", "ID": "0" * 64}}
+
+    def delete_bucket(self, request: dict[str, Any]) -> None:
+        check_parameters(request)
+        bucket = request["Bucket"]
+        with self.store.lock(bucket):
+            folder = self.store.bucket(bucket)
+            try:
+                for path, _, _ in os.walk(folder, topdown=False):
+                    Path(path).rmdir()
+            except OSError as error:
+                message = "The bucket you tried to delete is not empty"
+                raise AwsError("BucketNotEmpty", message, 409, BucketName=bucket) from error
+            self._record(bucket).unlink(missing_ok=True)
+            for beside in (".meta", ".uploads"):
+                shutil.rmtree(self.store.folder / beside / bucket, ignore_errors=True)

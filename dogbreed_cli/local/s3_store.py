@@ -1,0 +1,227 @@
+"""The files behind the local S3. Every write goes beside and is renamed; what is told of an object stands beside too.
+
+    <bucket>/<key>                 the object, a plain file: look at it, link to it, put one there by hand
+    .meta/<bucket>/<key>%FE        JSON: ETag, content type, user metadata, and the size and time they belong to
+    .buckets/<bucket>              JSON: when and where it was created
+    .uploads/<bucket>/<id>/        a multipart upload under way
+    .locks/<bucket>  .tmp/         flock for the two renames of a put; half-written files
+
+An object without metadata, or newer than it, is described anew (its MD5 is computed once). A write makes a new inode,
+so a job that linked the old file keeps it.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from dogbreed_cli.local.errors import AwsError
+from dogbreed_cli.local.s3_names import BESIDE, encode_key, find_file
+
+CHUNK = 1 << 20
+_BUCKET = re.compile(r"(?!.*\.\.)(?!\d+\.\d+\.\d+\.\d+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+
+
+@dataclass(frozen=True)
+class Description:
+    """What S3 tells of an object beside its bytes. `headers` are boto3's names: ContentType, CacheControl, ..."""
+
+    size: int
+    mtime_ns: int
+    etag: str  # with its quotes
+    headers: dict[str, str] = field(default_factory=dict)
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+class Store:
+    def __init__(self, folder: Path):
+        self.folder = Path(folder)
+
+    def check_name(self, bucket: str) -> None:
+        if not _BUCKET.fullmatch(bucket):
+            raise AwsError("InvalidBucketName", "The specified bucket is not valid.", 400, BucketName=bucket)
+
+    def bucket(self, bucket: str) -> Path:
+        """The folder of a bucket that is there."""
+        self.check_name(bucket)
+        folder = self.folder / bucket
+        if not folder.is_dir():
+            raise AwsError("NoSuchBucket", "The specified bucket does not exist", 404, BucketName=bucket)
+        return folder
+
+    @contextlib.contextmanager
+    def lock(self, bucket: str, shared: bool = False) -> Iterator[None]:
+        """Between processes and threads alike: an object and its description change together."""
+        path = self.folder / ".locks" / bucket
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CREAT)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = os.open(path, os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(file)
+
+    def temporary(self) -> Path:
+        path = self.folder / ".tmp" / uuid.uuid4().hex
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def receive(self, body: BinaryIO) -> tuple[Path, str]:
+        """Write a stream to a file of its own: (file, MD5 in hex)."""
+        temporary, digest = self.temporary(), hashlib.md5(usedforsecurity=False)
+        try:
+            with temporary.open("wb") as file:
+                while chunk := body.read(CHUNK):
+                    digest.update(chunk)
+                    file.write(chunk)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        return temporary, digest.hexdigest()
+
+    def place(
+        self, bucket: str, key: str, source: Path, etag: str, headers: dict[str, str], metadata: dict[str, str]
+    ) -> Description:
+        """Rename `source` to the key's file and describe it. Call it with the lock held."""
+        path = self.bucket(bucket) / encode_key(key)
+        status = source.stat()
+        description = Description(status.st_size, status.st_mtime_ns, f'"{etag}"', headers, metadata)
+        try:
+            source.replace(path)
+        except (FileNotFoundError, NotADirectoryError):
+            self._make_folders(bucket, path.parent)
+            source.replace(path)
+        except IsADirectoryError:
+            source.replace(path.with_name(path.name + BESIDE))
+        else:
+            if path.with_name(path.name + BESIDE).exists():
+                path.with_name(path.name + BESIDE).unlink()
+        self.remember(bucket, key, description)
+        return description
+
+    def _make_folders(self, bucket: str, folder: Path) -> None:
+        missing = [folder]
+        while missing[-1].parent != self.folder / bucket and missing[-1] != self.folder / bucket:
+            missing.append(missing[-1].parent)
+        for path in reversed(missing):
+            if path.is_file():
+                # The object `a` makes room for the folder of `a/b`.
+                path.replace(path.with_name(path.name + BESIDE))
+            path.mkdir(exist_ok=True)
+
+    def _describing(self, bucket: str, key: str) -> str:
+        return f"{self.folder}/.meta/{bucket}/{encode_key(key)}{BESIDE}"
+
+    def remember(self, bucket: str, key: str, description: Description) -> None:
+        path, temporary = Path(self._describing(bucket, key)), self.temporary()
+        temporary.write_text(json.dumps(asdict(description)))
+        try:
+            temporary.replace(path)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.replace(path)
+
+    def recall(self, bucket: str, key: str, status: os.stat_result) -> Description | None:
+        """What was remembered of the file that has this status; None when it was put or changed by hand."""
+        try:
+            with open(self._describing(bucket, key), "rb") as file:  # noqa: PTH123 (a hot loop)
+                description = Description(**json.loads(file.read()))
+        except (FileNotFoundError, ValueError, TypeError):
+            return None
+        is_same = (description.size, description.mtime_ns) == (status.st_size, status.st_mtime_ns)
+        return description if is_same else None
+
+    def describe(self, bucket: str, key: str, path: str | Path) -> Description:
+        """What is told of the object that was just found at `path`; raises OSError when it is gone."""
+        with contextlib.suppress(OSError):
+            description = self.recall(bucket, key, Path(path).stat())
+            if description:
+                return description
+        # Put by hand; or a put stands between its two renames, or has moved the object beside a folder of its name.
+        with self.lock(bucket, shared=True):
+            file = find_file(self.folder / bucket, key).open("rb")
+            status = os.fstat(file.fileno())
+            description = self.recall(bucket, key, status)
+        with file:
+            if description:
+                return description
+            digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        description = Description(status.st_size, status.st_mtime_ns, f'"{digest}"')
+        with self.lock(bucket), contextlib.suppress(OSError):
+            # Another put may have come meanwhile; then its own description stands.
+            current = find_file(self.folder / bucket, key).stat()
+            if (current.st_ino, current.st_mtime_ns) == (status.st_ino, status.st_mtime_ns):
+                self.remember(bucket, key, description)
+        return description
+
+    def open(self, bucket: str, key: str) -> tuple[BinaryIO, Description]:
+        """The object's bytes and what belongs to just these; a later put does not change either."""
+        folder = self.bucket(bucket)
+        for _ in range(10):
+            try:
+                with self.lock(bucket, shared=True):
+                    path = find_file(folder, key)
+                    file = path.open("rb")
+                    description = self.recall(bucket, key, os.fstat(file.fileno()))
+                if description:
+                    return file, description
+                file.close()
+                self.describe(bucket, key, path)
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+                raise AwsError("NoSuchKey", "The specified key does not exist.", 404, Key=key) from error
+        raise AwsError("OperationAborted", f"{key} keeps changing while it is read.", 409)
+
+    def delete(self, bucket: str, key: str) -> None:
+        """Idempotent; folders that are empty now go too. Call it with the lock held."""
+        path = find_file(self.bucket(bucket), key)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError):
+            path.unlink()
+        _prune(path.parent, self.folder / bucket)
+        describing = Path(self._describing(bucket, key))
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            describing.unlink()
+        _prune(describing.parent, self.folder / ".meta" / bucket)
+
+    def take(self, source: Path) -> tuple[Path, str]:
+        """Move a file in, as receive() does with a stream. It counts as written now."""
+        temporary = self.temporary()
+        try:
+            source.rename(temporary)
+        except OSError:  # another file system
+            shutil.copyfile(source, temporary)
+            source.unlink()
+        now = time.time_ns()
+        os.utime(temporary, ns=(now, now))
+        with temporary.open("rb") as file:
+            return temporary, hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _prune(folder: Path, top: Path) -> None:
+    while folder != top and top in folder.parents:
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            pass
+        except OSError:
+            return
+        folder = folder.parent
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """{} for a file that is not there."""
+    try:
+        return dict(json.loads(path.read_text()))
+    except (FileNotFoundError, ValueError):
+        return {}

@@ -1,0 +1,185 @@
+"""What the worker of an endpoint does: start its server, see that it answers, swap it, end it.
+
+The server is serving_app.py under the container image's interpreter. Its socket is opened here and handed down, so the
+port is free for certain. An update starts the new server beside the old one, which serves until the new one answers.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import socket
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from dogbreed_cli.local.endpoints import ENDPOINT, endpoint_folder, fail, running_variants
+from dogbreed_cli.local.home import REGION, Home
+from dogbreed_cli.local.logs import Logs
+from dogbreed_cli.local.records import Record
+from dogbreed_cli.local.s3 import S3
+from dogbreed_cli.local.sagemaker import SageMaker
+from dogbreed_cli.local.training_jobs import image_python
+from dogbreed_cli.local.worker import Group
+from dogbreed_cli.source import unpack
+from dogbreed_cli.storage import parse_s3_uri
+
+APP = Path(__file__).with_name("serving_app.py")
+# AWS's ContainerStartupHealthCheckTimeoutInSeconds has no default below this.
+START_SECONDS = 300
+TOOLKIT_ROOT = "/opt/ml"
+
+
+class Server:
+    """One running server of an endpoint config: its folder, its port, its process group."""
+
+    def __init__(self, home: Home, endpoint: str, config: Record, number: int):
+        self.config = config
+        self.folder = home.jobs / endpoint_folder(endpoint) / f"server-{number}"
+        shutil.rmtree(self.folder, ignore_errors=True)
+        model = SageMaker(home).describe_model(config["ProductionVariants"][0])
+        container = model["PrimaryContainer"]
+        unpack(S3(home.s3).path(*parse_s3_uri(container["ModelDataUrl"])), self.folder / "model")
+        python = image_python(container["Image"])
+        logs, stream = Logs(home.logs), f"AllTraffic/i-{number:04d}"
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            self.port = listening.getsockname()[1]
+            self.group = Group(
+                [str(python), str(APP), str(listening.fileno()), str(self.folder / "model")],
+                self.folder,
+                environment(container.get("Environment", {}), self.folder),
+                lambda line: logs.append(log_group(endpoint), stream, line, int(time.time() * 1000)),
+                pass_fds=(listening.fileno(),),
+            )
+
+    def answers(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", "/ping")
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    def wait_until_ready(self, wanted: Any) -> str:
+        """Empty once /ping answers, or the reason why it never will. `wanted()` False gives up."""
+        end = time.monotonic() + START_SECONDS
+        while not self.answers():
+            if self.group.exited():
+                return f"The container stopped with exit code {self.group.process.returncode} before it answered /ping."
+            if time.monotonic() > end:
+                return "The primary container for production variant AllTraffic did not pass the ping health check."
+            if not wanted():
+                return "The endpoint was deleted."
+            time.sleep(0.1)
+        return ""
+
+    def end(self) -> None:
+        self.group.terminate()
+        time.sleep(0.1)
+        self.group.end()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def log_group(endpoint: str) -> str:
+    return f"/aws/sagemaker/Endpoints/{endpoint}"
+
+
+def environment(given: dict[str, str], folder: Path) -> dict[str, str]:
+    """The container's environment, with /opt/ml where this endpoint has it."""
+    mapped = {k: v.replace(TOOLKIT_ROOT, str(folder), 1) if v.startswith(TOOLKIT_ROOT) else v for k, v in given.items()}
+    # PYTHONSAFEPATH: the app's own folder is not a place to import from; model code comes from the archive only.
+    return {
+        "SAGEMAKER_BASE_DIR": str(folder),
+        "AWS_REGION": REGION,
+        "PYTHONSAFEPATH": "1",
+        "PATH": os.defpath,
+        **mapped,
+    }
+
+
+def run(home: Home, name: str) -> None:
+    sagemaker, folder = SageMaker(home), home.jobs / endpoint_folder(name)
+    servers: list[Server] = []
+    try:
+        serve(home, sagemaker, name, servers)
+    except Exception as error:
+        traceback.print_exc()  # A broken archive, or our bug: worker.log has it all.
+        reason = f"{type(error).__name__}: {error}"
+        sagemaker.records.update(ENDPOINT, name, lambda record: fail(record, reason))
+    finally:
+        for server in servers:
+            server.end()
+        if (sagemaker.records.read(ENDPOINT, name) or {}).get("EndpointStatus") == "Deleting":
+            (folder / "group.json").unlink(missing_ok=True)
+            sagemaker.records.delete(ENDPOINT, name)
+
+
+def serve(home: Home, sagemaker: SageMaker, name: str, servers: list[Server]) -> None:
+    """From Creating to Deleting or Failed. `servers` holds whatever runs, for the caller to end."""
+    records = sagemaker.records
+
+    def status() -> str:
+        return (records.read(ENDPOINT, name) or {}).get("EndpointStatus", "Deleting")
+
+    number = 1
+    server = Server(home, name, sagemaker.describe_endpoint_config(records.read(ENDPOINT, name) or {}), number)
+    servers.append(server)
+    trouble = server.wait_until_ready(lambda: status() != "Deleting")
+    if trouble:
+        if status() != "Deleting":
+            records.update(ENDPOINT, name, lambda record: fail(record, trouble))
+        return
+    records.update(ENDPOINT, name, lambda record: go_in_service(record, server))
+    while (now := status()) in ("InService", "Updating"):
+        if now == "Updating":
+            number += 1
+            server = swap(home, sagemaker, name, servers, number)
+        elif server.group.exited():
+            reason = f"The container stopped with exit code {server.group.process.returncode}."
+            break
+        time.sleep(0.1)
+    else:
+        return
+    records.update(ENDPOINT, name, lambda record: fail(record, reason))
+
+
+def swap(home: Home, sagemaker: SageMaker, name: str, servers: list[Server], number: int) -> Server:
+    """Start the new config's server; once it answers it takes over, otherwise the old one stays."""
+    old, wanted = servers[0], (sagemaker.records.read(ENDPOINT, name) or {}).get("NextEndpointConfigName", "")
+    try:
+        new = Server(home, name, sagemaker.describe_endpoint_config({"EndpointConfigName": wanted}), number)
+    except Exception as error:
+        traceback.print_exc()
+        reason = f"{type(error).__name__}: {error}"
+        sagemaker.records.update(ENDPOINT, name, lambda record: go_back(record, reason))
+        return old
+    servers.append(new)
+    trouble = new.wait_until_ready(lambda: True)
+    loser = new if trouble else old
+    if trouble:
+        sagemaker.records.update(ENDPOINT, name, lambda record: go_back(record, trouble))
+    else:
+        sagemaker.records.update(ENDPOINT, name, lambda record: go_in_service(record, new))
+    servers.remove(loser)
+    loser.end()
+    return servers[0]
+
+
+def go_in_service(record: Record, server: Server) -> None:
+    if record["EndpointStatus"] == "Deleting":
+        return
+    record.update(EndpointStatus="InService", Port=server.port, LastModifiedTime=time.time())
+    record["EndpointConfigName"] = server.config["EndpointConfigName"]
+    record["ProductionVariants"] = running_variants(server.config)
+    record.pop("NextEndpointConfigName", None)
+
+
+def go_back(record: Record, reason: str) -> None:
+    """A failed update: the old config serves on, and the reason is there to read, as on AWS after a rollback."""
+    if record["EndpointStatus"] == "Updating":
+        record.update(EndpointStatus="InService", FailureReason=reason[:1024], LastModifiedTime=time.time())
+        record.pop("NextEndpointConfigName", None)

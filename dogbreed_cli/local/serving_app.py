@@ -1,0 +1,72 @@
+"""The server inside a local endpoint: AWS's PyTorch inference toolkit behind /ping and /invocations.
+
+    <image>/bin/python serving_app.py LISTENING_FD MODEL_DIR
+
+Runs in the container image, so it imports nothing of dogbreed_cli. The toolkit's own HandlerService loads code/ and
+calls model_fn, input_fn, predict_fn and output_fn; this file only gives it the context that TorchServe would.
+"""
+
+import sys
+import threading
+
+import uvicorn
+from sagemaker_pytorch_serving_container.handler_service import HandlerService
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+from starlette.routing import Route
+
+
+class Context:
+    """What the toolkit asks of TorchServe's context: one for the service's life, filled anew for each request."""
+
+    model_name = "model"
+
+    def __init__(self, model_dir):
+        self.system_properties = {"model_dir": model_dir, "gpu_id": None}
+        self.request_processor = [self]
+        self.receive({})
+
+    def receive(self, headers):
+        # Spelt as the toolkit looks them up ("Content-Type", "Accept"); starlette has them in lower case.
+        self.headers = {name.title(): value for name, value in headers.items()}
+        self.status, self.content_type = 200, "text/plain"
+
+    def get_request_properties(self):
+        return self.headers
+
+    def get_request_header(self, index, key):
+        return self.headers.get(key.title())
+
+    def set_response_status(self, code=200, phrase="", index=0):
+        self.status = code
+
+    def set_response_content_type(self, index, value):
+        self.content_type = value
+
+
+def create_app(model_dir):
+    sys.path.insert(0, f"{model_dir}/code")
+    context, service = Context(model_dir), HandlerService()
+    service.initialize(context)
+    # One request at a time: the model uses every core for one image, and the toolkit has one context.
+    turn = threading.Lock()
+
+    def handle(body, headers):
+        with turn:
+            context.receive(headers)
+            answer = service.handle([{"body": body}], context)
+            return Response(answer[0], status_code=context.status, media_type=context.content_type)
+
+    async def ping(request):
+        return Response(status_code=200)
+
+    async def invocations(request):
+        return await run_in_threadpool(handle, await request.body(), dict(request.headers))
+
+    return Starlette(routes=[Route("/ping", ping), Route("/invocations", invocations, methods=["POST"])])
+
+
+if __name__ == "__main__":
+    # The model is loaded before the socket is answered, so /ping is honest.
+    uvicorn.run(create_app(sys.argv[2]), fd=int(sys.argv[1]), log_level="warning")

@@ -1,0 +1,144 @@
+"""CreateTrainingJob and its fellows: records of training jobs. What a job does is in training.py."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from dogbreed_cli.local import worker
+from dogbreed_cli.local.errors import AwsError
+from dogbreed_cli.local.home import Home, arn
+from dogbreed_cli.local.listing import list_page, not_found, refuse_others
+from dogbreed_cli.local.records import Record, Records
+
+KIND = "training-job"
+ENDED = ("Completed", "Failed", "Stopped")
+SUPPORTED = {
+    "TrainingJobName", "HyperParameters", "AlgorithmSpecification", "RoleArn", "InputDataConfig", "OutputDataConfig",
+    "ResourceConfig", "StoppingCondition", "Tags", "Environment", "DebugHookConfig", "ProfilerConfig",
+}  # fmt: skip
+
+
+class TrainingJobs:
+    home: Home
+    records: Records
+
+    def create_training_job(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        check_training_request(request)
+        record = self.start_training_job(request, {"Tags": request.get("Tags", [])})
+        return {"TrainingJobArn": record["TrainingJobArn"]}
+
+    def start_training_job(self, request: Mapping[str, Any], more: Mapping[str, Any]) -> Record:
+        name, now = request["TrainingJobName"], time.time()
+        record = {
+            **request,
+            **more,
+            "TrainingJobArn": arn("training-job", name),
+            "TrainingJobStatus": "InProgress",
+            "SecondaryStatus": "Starting",
+            "SecondaryStatusTransitions": [{"Status": "Starting", "StartTime": now, "StatusMessage": "Starting"}],
+            "CreationTime": now,
+            "LastModifiedTime": now,
+        }
+        with worker.claim(self.home, name) as lock:
+            try:
+                if lock is None:
+                    raise FileExistsError(name)
+                self.records.create(KIND, name, record)
+            except FileExistsError:
+                raise AwsError("ResourceInUse", "Training job names must be unique within an AWS account") from None
+            worker.start(self.home, "training", name, lock)
+        return record
+
+    def describe_training_job(self, request: Mapping[str, Any]) -> Record:
+        return self.settled_training_job(request["TrainingJobName"])
+
+    def list_training_jobs(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        settled = [self.settled_training_job(r["TrainingJobName"]) for r in self.records.all(KIND)]
+        return list_page(settled, request, "TrainingJobSummaries", "TrainingJobName", "TrainingJobStatus")
+
+    def stop_training_job(self, request: Mapping[str, Any]) -> None:
+        name = request["TrainingJobName"]
+        record = self.settled_training_job(name)
+        if record["TrainingJobStatus"] in ENDED:
+            raise AwsError("ValidationException", f"The request was rejected because the training job is in status "
+                           f"{record['TrainingJobStatus']}.")  # fmt: skip
+        self.records.update(KIND, name, ask_to_stop)
+
+    def settled_training_job(self, name: str) -> Record:
+        """The record, after a job whose worker was killed has been ended as Failed."""
+        record = self.records.read(KIND, name)
+        if record is None:
+            raise not_found("training job", name)
+        if record["TrainingJobStatus"] in ENDED or worker.is_alive(self.home, name):
+            return record
+        worker.kill_orphans(self.home.jobs / name)
+        reason = "InternalServerError: the job's worker process on this machine was killed. Please try again."
+        return self.records.update(KIND, name, lambda r: end(r, "Failed", "Failed", reason)) or record
+
+
+def check_training_request(request: Mapping[str, Any]) -> None:
+    """What AWS would refuse at once, and what this machine cannot do. Raises ValidationException."""
+    refuse_others(request, SUPPORTED)
+    for member in ("AlgorithmSpecification", "ResourceConfig", "StoppingCondition"):
+        if member not in request:
+            raise AwsError("ValidationException", f"{member} is required.")
+    refuse_others(request["AlgorithmSpecification"], {"TrainingImage", "TrainingInputMode", "MetricDefinitions"})
+    refuse_others(request["ResourceConfig"], {"InstanceType", "InstanceCount", "VolumeSizeInGB"}, "ResourceConfig.")
+    refuse_others(request["OutputDataConfig"], {"S3OutputPath"}, "OutputDataConfig.")
+    refuse_others(request["StoppingCondition"], {"MaxRuntimeInSeconds"}, "StoppingCondition.")
+    if request["ResourceConfig"].get("InstanceCount", 1) != 1:
+        raise AwsError("ValidationException", "The local SageMaker runs jobs on one instance: InstanceCount must be 1.")
+    image_python(request["AlgorithmSpecification"].get("TrainingImage", ""))
+    channels = [channel["ChannelName"] for channel in request.get("InputDataConfig", [])]
+    if len(channels) != len(set(channels)):
+        raise AwsError("ValidationException", f"Channel names must be unique: {channels}")
+    for channel in request.get("InputDataConfig", []):
+        refuse_others(channel, {"ChannelName", "DataSource", "ContentType", "InputMode"}, "InputDataConfig.")
+        refuse_others(channel["DataSource"], {"S3DataSource"}, "DataSource.")
+        if channel["DataSource"]["S3DataSource"]["S3DataType"] != "S3Prefix":
+            raise AwsError("ValidationException", "The local SageMaker supports only the S3DataType S3Prefix.")
+
+
+def image_python(image: str) -> Path:
+    """The interpreter that an image URI of this machine (file:///.../bin/python) stands for."""
+    parts = urlsplit(image)
+    python = Path(unquote(parts.path))
+    if parts.scheme != "file" or not python.is_file():
+        raise AwsError("ValidationException", f"No container image {image!r} on this machine.")
+    return python
+
+
+def ask_to_stop(record: Record) -> None:
+    if record["TrainingJobStatus"] not in ENDED:
+        record["TrainingJobStatus"] = "Stopping"
+        move(record, "Stopping")
+
+
+def move(record: Record, secondary: str, message: str = "") -> None:
+    """Enter the next secondary status, closing the one before."""
+    now = time.time()
+    record["SecondaryStatusTransitions"][-1]["EndTime"] = now
+    record["SecondaryStatusTransitions"].append(
+        {"Status": secondary, "StartTime": now, "StatusMessage": message or secondary}
+    )
+    record["SecondaryStatus"], record["LastModifiedTime"] = secondary, now
+
+
+def end(record: Record, status: str, secondary: str, reason: str = "") -> None:
+    """Enter a final status, once."""
+    if record["TrainingJobStatus"] in ENDED:
+        return
+    move(record, secondary, reason)
+    now = record["LastModifiedTime"]
+    record["SecondaryStatusTransitions"][-1]["EndTime"] = now
+    record["TrainingJobStatus"] = status
+    record.setdefault("TrainingStartTime", now)
+    record["TrainingEndTime"] = now
+    seconds = round(now - record["TrainingStartTime"])
+    record["TrainingTimeInSeconds"] = record["BillableTimeInSeconds"] = max(seconds, 1)
+    if reason:
+        record["FailureReason"] = reason[:1024]

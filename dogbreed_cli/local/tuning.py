@@ -1,0 +1,243 @@
+"""What the worker of a tuning job does: Optuna behind AWS's strategies, each trial a training job of its own.
+
+Bayesian is Optuna's TPE, Random its random sampler, Grid the product of the categories, Hyperband TPE with Optuna's
+Hyperband pruner. TrainingJobEarlyStoppingType Auto is the median rule that AWS documents: a trial stops when its
+objective is worse than the median of the earlier ones at the same epoch.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+
+from dogbreed_cli.local import training_jobs
+from dogbreed_cli.local.home import Home
+from dogbreed_cli.local.records import Record
+from dogbreed_cli.local.sagemaker import SageMaker
+from dogbreed_cli.local.tuning_jobs import KIND, count_trials, end, objective, trial_request, trials_of
+
+BEST_MEMBERS = (
+    "TrainingJobName", "TrainingJobArn", "CreationTime", "TrainingStartTime", "TrainingEndTime", "TrainingJobStatus",
+    "TunedHyperParameters", "FinalHyperParameterTuningJobObjectiveMetric", "ObjectiveStatus",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A range of the request: where Optuna searches, and how a point there and AWS's string become each other."""
+
+    distribution: BaseDistribution
+    write: Callable[[Any], str]
+    read: Callable[[str], Any]
+
+
+@dataclass
+class Running:
+    trial: optuna.Trial
+    reported: int = 0  # how many values of the objective the pruner has seen
+
+
+def run(home: Home, name: str) -> None:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sagemaker = SageMaker(home)
+    try:
+        record = sagemaker.settled_tuning_job(name)
+        search(sagemaker, name, record)
+    except Exception as error:
+        traceback.print_exc()  # Our bug: jobs/<name>/worker.log has it all.
+        for trial in trials_of(sagemaker.records, name):
+            sagemaker.records.update(training_jobs.KIND, trial["TrainingJobName"], training_jobs.ask_to_stop)
+        reason = f"InternalServerError: {type(error).__name__}: {error}"
+        sagemaker.records.update(KIND, name, lambda r: end(r, "Failed", reason))
+
+
+def search(sagemaker: SageMaker, name: str, record: Record) -> None:
+    """Ask, start, watch and tell until the trials are used up, a criterion is met or a stop is asked for."""
+    config = record["HyperParameterTuningJobConfig"]
+    limits, metric = config["ResourceLimits"], config["HyperParameterTuningJobObjective"]["MetricName"]
+    parameters = read_ranges(config["ParameterRanges"])
+    study = create_study(config, record["TrainingJobDefinition"], parameters)
+    warm_start(study, parameters, sagemaker, record)
+    left = limits.get("MaxNumberOfTrainingJobs", 1)
+    if config["Strategy"] == "Grid":
+        left = min(left, enqueue_grid(study, parameters, config.get("RandomSeed", 0)))
+    deadline = time.time() + limits.get("MaxRuntimeInSeconds", float("inf"))
+    running: dict[str, Running] = {}
+    numbers = itertools.count(1)
+    while True:
+        asked_to_stop = (sagemaker.records.read(KIND, name) or {}).get("HyperParameterTuningJobStatus") == "Stopping"
+        if asked_to_stop or time.time() > deadline or criterion_met(config, study):
+            left = 0
+            for job in running:
+                sagemaker.records.update(training_jobs.KIND, job, training_jobs.ask_to_stop)
+        while left and len(running) < limits["MaxParallelTrainingJobs"]:
+            trial = study.ask({key: parameter.distribution for key, parameter in parameters.items()})
+            chosen = {key: parameter.write(trial.params[key]) for key, parameter in parameters.items()}
+            running[start_trial(sagemaker, record, next(numbers), chosen)] = Running(trial)
+            left -= 1
+        for job in [job for job, one in running.items() if watch(sagemaker, study, one, job, metric)]:
+            del running[job]
+        report(sagemaker, name, config)
+        if not running and not left:
+            break
+        time.sleep(0.2)
+    finish(sagemaker, name, stopped=asked_to_stop)
+
+
+def read_ranges(ranges: Mapping[str, Any]) -> dict[str, Parameter]:
+    parameters: dict[str, Parameter] = {}
+    for entry in ranges.get("CategoricalParameterRanges", []):
+        parameters[entry["Name"]] = Parameter(CategoricalDistribution(entry["Values"]), str, str)
+    for entry in ranges.get("IntegerParameterRanges", []):
+        log = entry.get("ScalingType") == "Logarithmic"
+        whole = IntDistribution(int(entry["MinValue"]), int(entry["MaxValue"]), log=log)
+        parameters[entry["Name"]] = Parameter(whole, str, int)
+    for entry in ranges.get("ContinuousParameterRanges", []):
+        low, high = float(entry["MinValue"]), float(entry["MaxValue"])
+        if entry.get("ScalingType") == "ReverseLogarithmic":  # fine steps near 1: the logarithm of the distance to 1
+            span = FloatDistribution(1 - high, 1 - low, log=True)
+            parameters[entry["Name"]] = Parameter(span, lambda x: repr(1 - x), lambda text: 1 - float(text))
+        else:
+            span = FloatDistribution(low, high, log=entry.get("ScalingType") == "Logarithmic")
+            parameters[entry["Name"]] = Parameter(span, repr, float)
+    return parameters
+
+
+def create_study(
+    config: Mapping[str, Any], definition: Mapping[str, Any], parameters: Mapping[str, Parameter]
+) -> optuna.Study:
+    seed, strategy = config.get("RandomSeed", 0), config["Strategy"]
+    sampler: optuna.samplers.BaseSampler = optuna.samplers.RandomSampler(seed)
+    if strategy in ("Bayesian", "Hyperband"):
+        # Optuna's default of 10 random trials would make most tuning jobs random searches.
+        first = max(3, config["ResourceLimits"].get("MaxNumberOfTrainingJobs", 1) // 4)
+        # constant_liar: trials that run at the same time keep out of each other's way.
+        sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=min(first, 10), constant_liar=True)
+    pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
+    if strategy == "Hyperband":
+        own = config.get("StrategyConfig", {}).get("HyperbandStrategyConfig", {})
+        most = own.get("MaxResource") or int(definition.get("StaticHyperParameters", {}).get("epochs", 0)) or "auto"
+        pruner = optuna.pruners.HyperbandPruner(min_resource=own.get("MinResource", 1), max_resource=most)
+    elif config.get("TrainingJobEarlyStoppingType") == "Auto":
+        pruner = optuna.pruners.MedianPruner(n_startup_trials=2)
+    direction = config["HyperParameterTuningJobObjective"]["Type"].lower()
+    return optuna.create_study(sampler=sampler, pruner=pruner, direction=direction)
+
+
+def enqueue_grid(study: optuna.Study, parameters: Mapping[str, Parameter], seed: int) -> int:
+    """Every combination of the categories, in an order drawn from the seed. Returns how many there are."""
+    choices = [parameter.distribution.choices for parameter in parameters.values()]  # type: ignore[attr-defined]
+    combinations = list(itertools.product(*choices))
+    random.Random(seed).shuffle(combinations)
+    for values in combinations:
+        study.enqueue_trial(dict(zip(parameters, values, strict=True)))
+    return len(combinations)
+
+
+def warm_start(study: optuna.Study, parameters: Mapping[str, Parameter], sagemaker: SageMaker, record: Record) -> None:
+    """Trials of the parent jobs count as seen, where they lie inside today's ranges."""
+    spans = {key: parameter.distribution for key, parameter in parameters.items()}
+    for parent in record.get("WarmStartConfig", {}).get("ParentHyperParameterTuningJobs", []):
+        for trial in trials_of(sagemaker.records, parent["HyperParameterTuningJobName"]):
+            tuned, value = trial["TunedHyperParameters"], objective(trial)
+            if value is None or tuned.keys() != parameters.keys():
+                continue
+            point = {key: parameter.read(tuned[key]) for key, parameter in parameters.items()}
+            if all(span._contains(span.to_internal_repr(point[key])) for key, span in spans.items()):
+                study.add_trial(optuna.trial.create_trial(params=point, distributions=spans, value=value))
+
+
+def start_trial(sagemaker: SageMaker, record: Record, number: int, chosen: dict[str, str]) -> str:
+    job = f"{record['HyperParameterTuningJobName']}-{number:03d}-{uuid.uuid4().hex[:8]}"
+    parallel = record["HyperParameterTuningJobConfig"]["ResourceLimits"]["MaxParallelTrainingJobs"]
+    more = {
+        "Tags": record.get("Tags", []),
+        "TuningJobArn": record["HyperParameterTuningJobArn"],
+        "TuningJobName": record["HyperParameterTuningJobName"],
+        "TunedHyperParameters": chosen,
+        "ObjectiveStatus": "Pending",
+        # Trials side by side share the processor instead of fighting for it.
+        "Threads": max(1, (os.cpu_count() or 1) // parallel),
+    }
+    sagemaker.start_training_job(trial_request(record["TrainingJobDefinition"], job, chosen), more)
+    return job
+
+
+def watch(sagemaker: SageMaker, study: optuna.Study, running: Running, job: str, metric: str) -> bool:
+    """Report epochs to the pruner, stop the trial if it says so, tell the study how it ended. True once it has."""
+    record, trial = sagemaker.settled_training_job(job), running.trial
+    values = record.get("Metrics", {}).get(metric, [])
+    for step in range(running.reported, len(values)):
+        trial.report(values[step], step)
+    news, running.reported = len(values) > running.reported, len(values)
+    status = record["TrainingJobStatus"]
+    if status not in training_jobs.ENDED:
+        if status == "InProgress" and news and trial.should_prune():
+            sagemaker.records.update(training_jobs.KIND, job, training_jobs.ask_to_stop)
+        return False
+    final = {entry["MetricName"]: entry["Value"] for entry in record.get("FinalMetricDataList", [])}.get(metric)
+    if final is None or status == "Failed":
+        study.tell(trial, state=TrialState.FAIL)
+        score: dict[str, Any] = {"ObjectiveStatus": "Failed"}
+    else:
+        if status == "Completed":
+            study.tell(trial, final)
+        else:  # stopped early: the study keeps its last epoch
+            study.tell(trial, state=TrialState.PRUNED)
+        score = {
+            "ObjectiveStatus": "Succeeded",
+            "FinalHyperParameterTuningJobObjectiveMetric": {"MetricName": metric, "Value": final},
+        }
+    sagemaker.records.update(training_jobs.KIND, job, lambda record: record.update(score))
+    return True
+
+
+def criterion_met(config: Mapping[str, Any], study: optuna.Study) -> bool:
+    criteria = config.get("TuningJobCompletionCriteria", {})
+    told = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    scores = [trial.value for trial in told if trial.value is not None]
+    minimize = config["HyperParameterTuningJobObjective"]["Type"] == "Minimize"
+    target = criteria.get("TargetObjectiveMetricValue")
+    if target is not None and any(score <= target if minimize else score >= target for score in scores):
+        return True
+    patience = criteria.get("BestObjectiveNotImproving", {}).get("MaxNumberOfTrainingJobsNotImproving")
+    if patience is None or not scores:
+        return False
+    best = scores.index(min(scores) if minimize else max(scores))
+    return len(scores) - 1 - best >= patience
+
+
+def report(sagemaker: SageMaker, name: str, config: Mapping[str, Any]) -> None:
+    """The counters and the best trial so far, as the describe operation shows them while the job runs."""
+    trials = trials_of(sagemaker.records, name)
+    scores = [(score, trial) for trial in trials if (score := objective(trial)) is not None]
+    scored = [(score, trial) for score, trial in scores if trial["TrainingJobStatus"] == "Completed"]
+    choose = min if config["HyperParameterTuningJobObjective"]["Type"] == "Minimize" else max
+    shown = count_trials(trials)
+    if scored:
+        best = choose(scored, key=itemgetter(0))[1]
+        shown["BestTrainingJob"] = {member: best[member] for member in BEST_MEMBERS if member in best}
+    sagemaker.records.update(KIND, name, lambda record: record.update(shown))
+
+
+def finish(sagemaker: SageMaker, name: str, stopped: bool) -> None:
+    trials = trials_of(sagemaker.records, name)
+    failed = [trial for trial in trials if trial["TrainingJobStatus"] == "Failed"]
+    status, reason = "Completed", ""
+    if stopped:
+        status = "Stopped"
+    elif failed and len(failed) == len(trials):
+        status, reason = "Failed", f"All training jobs failed. The first: {failed[0].get('FailureReason', 'no reason')}"
+    sagemaker.records.update(KIND, name, lambda record: end(record, status, reason))

@@ -1,0 +1,101 @@
+"""How the report says its numbers, the same on the page and in the terminal: percent, durations, moments, values."""
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dogbreed_cli.report.metrics import Proportion
+    from dogbreed_cli.report.report import Report
+
+NOTHING = "\N{EN DASH}"
+# Between a number and its unit, so that they stay on one line.
+SPACE = "\N{NO-BREAK SPACE}"
+SPLIT_NAMES = {"valid": "validation"}
+
+
+def say_percent(share: float | None, digits: int = 1) -> str:
+    if share is None or not math.isfinite(share):
+        return NOTHING
+    return f"{100 * share:.{digits}f}{SPACE}%"
+
+
+def say_interval(proportion: "Proportion") -> str:
+    return f"{100 * proportion.low:.1f} to {say_percent(proportion.high)}"
+
+
+def say_number(value: float | None, digits: int = 3) -> str:
+    if value is None:
+        return NOTHING
+    return f"{value:.{digits}f}" if math.isfinite(value) else "not finite"
+
+
+def say_value(value: Any) -> str:
+    """A hyperparameter or an objective: at most five significant digits, integers in full."""
+    if value is None:
+        return NOTHING
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def say_duration(seconds: float | None) -> str:
+    if seconds is None:
+        return NOTHING
+    if seconds < 60:
+        return f"{seconds:.{1 if seconds >= 9.95 else 2}f}{SPACE}s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}{SPACE}min {rest:02}{SPACE}s"
+    return f"{minutes // 60}{SPACE}h {minutes % 60:02}{SPACE}min"
+
+
+def say_moment(moment: datetime | None) -> str:
+    """In UTC to the second, as AWS's console and logs have it; rounded, so that it agrees with durations."""
+    if moment is None:
+        return NOTHING
+    rounded = moment.astimezone(UTC) + timedelta(milliseconds=500)
+    return f"{rounded:%Y-%m-%d %H:%M:%S}{SPACE}UTC"
+
+
+def say_split(split: str) -> str:
+    return SPLIT_NAMES.get(split, split)
+
+
+def say_values(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {say_value(value)}" for name, value in values.items())
+
+
+def summarize(report: "Report") -> tuple[tuple[str, str], ...]:
+    """What a person wants first, as (label, text) lines: for the terminal, and for the head of the page."""
+    lines = [("Job", report.job.name), ("Status", report.job.status)]
+    if report.job.failure_reason:
+        lines.append(("Failure reason", report.job.failure_reason))
+    if evaluation := report.evaluation:
+        accuracy = evaluation.accuracy
+        lines.append(
+            (
+                "Accuracy",
+                f"{say_percent(accuracy.value)} ({accuracy.correct} of {accuracy.total} {say_split(evaluation.split)} "
+                f"images; 95{SPACE}% interval {say_interval(accuracy)})",
+            )
+        )
+        if evaluation.top5:
+            lines.append(("Top-5 accuracy", say_percent(evaluation.top5.value)))
+        lines.append(("Macro F1", say_number(evaluation.macro.f1)))
+        lines.append(("Loss", say_number(evaluation.loss)))
+    else:
+        lines.append(("Accuracy", report.missing["evaluation"]))
+    if report.tuning:
+        lines.append(("Best hyperparameters", say_best(report)))
+    if report.phases:
+        shares = sorted(report.phases, key=lambda phase: -phase.seconds)
+        lines.append(("Time", ", ".join(f"{phase.name} {say_percent(phase.share, 0)}" for phase in shares)))
+    return tuple(lines)
+
+
+def say_best(report: "Report") -> str:
+    best = report.tuning.best if report.tuning else None
+    if best is None:
+        return report.missing.get("objective") or report.missing["trials"]
+    used = "which this job used" if report.used_best else "this job used others"
+    return f"{say_values(best.hyperparameters)} ({used})"

@@ -1,0 +1,215 @@
+"""What the commands need of S3: addresses, listings, files and JSON documents, folders fetched and deleted, the bucket.
+
+`client` is a boto3 S3 client; the caller made it for AWS or for the target that answers in this process.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from dogbreed_cli.errors import AccessError, DogbreedError, UsageError
+from dogbreed_cli.image_files import in_parallel
+
+DELETE_BATCH = 1000  # keys in one DeleteObjects, AWS's limit
+CHUNK = 1 << 20  # bytes
+DENIED = {"AccessDenied", "403", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
+MISSING = {"404", "NoSuchKey", "NotFound"}
+
+
+class S3Uri(NamedTuple):
+    bucket: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class S3Object:
+    key: str
+    size: int  # bytes
+    etag: str  # without the quotes
+    modified: datetime
+
+
+def parse_s3_uri(uri: str) -> S3Uri:
+    """`s3://bucket/some/key` -> (bucket, "some/key"); the key may be empty. Raises UsageError."""
+    scheme, _, rest = uri.partition("://")
+    bucket, _, key = rest.partition("/")
+    if scheme != "s3" or not bucket:
+        raise UsageError(f"{uri!r} is no S3 address.", fix="Write it as s3://bucket/prefix.")
+    return S3Uri(bucket, key)
+
+
+def make_s3_uri(bucket: str, *parts: str) -> str:
+    """The opposite of `parse_s3_uri`; several parts are joined with slashes."""
+    return f"s3://{bucket}/{join_key(*parts)}"
+
+
+def join_key(*parts: str) -> str:
+    return "/".join(part.strip("/") for part in parts if part.strip("/"))
+
+
+def list_objects(client: Any, bucket: str, prefix: str) -> Iterator[S3Object]:
+    """All objects whose key begins with the prefix, page by page. End the prefix with a slash to mean a folder."""
+    with explain_s3_errors(f"Listing s3://{bucket}/{prefix}"):
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            for item in page.get("Contents", ()):
+                yield S3Object(item["Key"], item["Size"], item["ETag"].strip('"'), item["LastModified"])
+
+
+def fetch(client: Any, uri: str, folder: Path, max_workers: int = 16) -> tuple[Path, ...]:
+    """Download an object into a folder, or everything below a prefix with its relative path.
+
+    Each file is written beside its place and renamed when it is whole; nothing is written outside the folder. Gives the
+    files, sorted. Raises DogbreedError where nothing is found or a key would lead out of the folder.
+    """
+    bucket, key = parse_s3_uri(uri)
+    below = join_key(key) + "/" if join_key(key) else ""
+    found = {item.key: item.key.removeprefix(below) for item in list_objects(client, bucket, below)}
+    if not found and key and not key.endswith("/"):
+        found = {key: PurePosixPath(key).name}
+    wanted = [(key, _resolve_inside(folder, name)) for key, name in found.items() if not key.endswith("/")]
+    if not wanted:
+        raise DogbreedError(f"There is nothing at {uri}.", fix="Check the bucket, the prefix and the region.")
+
+    def get(item: tuple[str, Path]) -> Path:
+        _get_file(client, bucket, *item)
+        return item[1]
+
+    return tuple(sorted(in_parallel(get, wanted, max_workers)))
+
+
+def put_file(client: Any, path: Path, bucket: str, key: str, content_type: str = "application/octet-stream") -> str:
+    """Upload a file of any size; gives its s3:// address."""
+    with explain_s3_errors(f"Sending {path} to s3://{bucket}/{key}"):
+        client.upload_file(str(path), bucket, key, ExtraArgs={"ContentType": content_type})
+    return make_s3_uri(bucket, key)
+
+
+def put_json(client: Any, value: Any, bucket: str, key: str) -> str:
+    """Write a JSON document; gives its s3:// address."""
+    body = json.dumps(value, separators=(",", ":")).encode()
+    with explain_s3_errors(f"Writing s3://{bucket}/{key}"):
+        client.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json")
+    return make_s3_uri(bucket, key)
+
+
+def read_json(client: Any, bucket: str, key: str) -> Any | None:
+    """The opposite of `put_json`; None where there is no such object. Raises DogbreedError where it is no JSON."""
+    from botocore.exceptions import ClientError
+
+    with explain_s3_errors(f"Reading s3://{bucket}/{key}"):
+        try:
+            body = client.get_object(Bucket=bucket, Key=key)["Body"].read()
+        except ClientError as error:
+            if error.response["Error"]["Code"] in MISSING:
+                return None
+            raise
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        raise DogbreedError(f"s3://{bucket}/{key} is no JSON document.", str(error)) from error
+
+
+def delete_objects(client: Any, bucket: str, keys: tuple[str, ...]) -> int:
+    """Delete objects by key; gives their number. What is not there counts as deleted, as in S3."""
+    for start in range(0, len(keys), DELETE_BATCH):
+        batch = [{"Key": key} for key in keys[start : start + DELETE_BATCH]]
+        with explain_s3_errors(f"Deleting from s3://{bucket}"):
+            answer = client.delete_objects(Bucket=bucket, Delete={"Objects": batch, "Quiet": True})
+        # DeleteObjects answers 200 also when it refused some of the keys.
+        if refused := answer.get("Errors"):
+            first = refused[0]
+            kind = AccessError if first.get("Code") in DENIED else DogbreedError
+            raise kind(
+                f"{len(refused)} objects in s3://{bucket} were not deleted, first {first.get('Key')}.",
+                f"{first.get('Code')}: {first.get('Message')}.",
+            )
+    return len(keys)
+
+
+def delete_prefix(client: Any, bucket: str, prefix: str) -> int:
+    """Delete everything in the folder `prefix`; gives the number of objects. A whole bucket is refused."""
+    if not join_key(prefix):
+        raise UsageError(f"An empty prefix would delete all of s3://{bucket}.", fix="Name the prefix.")
+    return delete_objects(
+        client, bucket, tuple(item.key for item in list_objects(client, bucket, join_key(prefix) + "/"))
+    )
+
+
+def ensure_bucket(client: Any, bucket: str, region: str) -> bool:
+    """Create the bucket where it is missing; True when it was. Raises AccessError where it is someone else's."""
+    from botocore.exceptions import ClientError
+
+    with explain_s3_errors(f"Looking for the bucket {bucket}"):
+        try:
+            where = client.head_bucket(Bucket=bucket).get("BucketRegion", region)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in MISSING | {"NoSuchBucket"}:
+                raise
+        else:
+            if where != region:
+                why = f"Jobs in {region} read no data from there."
+                raise UsageError(f"The bucket {bucket} is in {where}.", why, f"Name another bucket, or use {where}.")
+            return False
+    # us-east-1 is the one region that must not be named.
+    place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+    with explain_s3_errors(f"Creating the bucket {bucket}"):
+        try:
+            client.create_bucket(Bucket=bucket, **place)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "BucketAlreadyOwnedByYou":  # Two commands at once: fine.
+                raise
+    return True
+
+
+@contextlib.contextmanager
+def explain_s3_errors(doing: str) -> Iterator[None]:
+    """Turn botocore's errors into ours, with S3's code and request id; `doing` begins the sentence."""
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
+    try:
+        yield
+    except ClientError as error:
+        answer = error.response.get("Error", {})
+        code = str(answer.get("Code"))
+        request = error.response.get("ResponseMetadata", {}).get("RequestId", "unknown")
+        why = f"{code}: {str(answer.get('Message', '')).rstrip('.')} (request {request})."
+        if code == "BucketAlreadyExists":
+            fix = "Bucket names are shared by all accounts: choose another name."
+            raise AccessError(f"{doing} failed: the bucket is someone else's.", why, fix) from error
+        if code in DENIED:
+            fix = "Check whose bucket it is and what your credentials allow (dogbreed check)."
+            raise AccessError(f"{doing} was refused.", why, fix) from error
+        fix = "Check the bucket's name, or upload first." if code == "NoSuchBucket" else "Run the command again."
+        raise DogbreedError(f"{doing} failed.", why, fix) from error
+    except NoCredentialsError as error:
+        raise AccessError(
+            f"{doing} needs AWS credentials.", str(error), "Run aws configure or aws sso login."
+        ) from error
+    except BotoCoreError as error:
+        raise DogbreedError(f"{doing} failed.", str(error), "Run the command again; it goes on there.") from error
+
+
+def _get_file(client: Any, bucket: str, key: str, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with explain_s3_errors(f"Fetching s3://{bucket}/{key}"), beside.open("wb") as file:
+            for chunk in client.get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(CHUNK):
+                file.write(chunk)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _resolve_inside(folder: Path, name: str) -> Path:
+    path = folder / name
+    parts = name.split("/")
+    outside = name.startswith("/") or ".." in parts or "\\" in name or "\0" in name
+    if outside or not path.resolve().is_relative_to(folder.resolve()):
+        raise DogbreedError(f"The key {name!r} would be written outside {folder}.", fix="Nothing was written there.")
+    return path

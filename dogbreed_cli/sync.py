@@ -1,0 +1,172 @@
+"""Make an s3:// prefix what an image folder is, and say so in a manifest.
+
+    result = sync(client, images.scan(folder), bucket, "dogbreed/data", on_progress=draw)
+    manifest = read_manifest(client, bucket, "dogbreed/data")
+
+Objects are prefix/{train,valid,test}/<class>/<image>; prefix/manifest.json is written when all of them are there.
+"""
+
+import hashlib
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from dogbreed_cli.errors import DogbreedError
+from dogbreed_cli.image_files import ImageFile, OnProgress, Progress, in_parallel
+from dogbreed_cli.images import SPLITS, ImageFolder
+from dogbreed_cli.storage import (
+    delete_objects,
+    explain_s3_errors,
+    join_key,
+    list_objects,
+    make_s3_uri,
+    put_json,
+    read_json,
+)
+
+MANIFEST = "manifest.json"
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """An image as the manifest remembers it; under KMS the ETag is not the MD5, so both are kept."""
+
+    md5: str
+    size: int
+    etag: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What stands below a data prefix. It is written when everything else is there."""
+
+    classes: tuple[str, ...]
+    counts: dict[str, int]  # images per split
+    fingerprint: str
+    seed: int
+    created: str  # ISO 8601, UTC
+    files: dict[str, StoredImage]  # by key below the prefix
+    complete: bool = True
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class SyncPlan:
+    """What a sync will do, as data; `known` are the images already there, by key below the prefix."""
+
+    send: tuple[ImageFile, ...]
+    known: dict[str, StoredImage]
+    delete: tuple[str, ...]  # whole keys
+    manifest: Manifest | None  # what stands there now, complete or not
+    is_current: bool  # nothing to do at all
+
+
+@dataclass(frozen=True, slots=True)
+class SyncResult:
+    sent: int
+    unchanged: int
+    deleted: int
+    bytes_sent: int
+    seconds: float
+
+
+def plan_sync(client: Any, folder: ImageFolder, bucket: str, prefix: str) -> SyncPlan:
+    """Compare a folder with what stands below the prefix; changes nothing."""
+    remote = {
+        found.key: found for part in SPLITS for found in list_objects(client, bucket, join_key(prefix, part) + "/")
+    }
+    manifest = _read_manifest(client, bucket, prefix)
+    send, known = [], {}
+    for image in folder.images:
+        there = remote.pop(join_key(prefix, image.key), None)
+        noted = manifest.files.get(image.key) if manifest else None
+        # The hash is the ETag, or the ETag is still the one that S3 gave when we sent this very content.
+        if (
+            there
+            and there.size == image.size
+            and (there.etag == image.md5 or noted == StoredImage(image.md5, image.size, there.etag))
+        ):
+            known[image.key] = StoredImage(image.md5, image.size, there.etag)
+        else:
+            send.append(image)
+    # A change of nothing but the seed or the order of work is none; the fingerprint stands for all that matters.
+    noted_all = manifest is not None and manifest.complete and manifest.fingerprint == folder.fingerprint
+    return SyncPlan(tuple(send), known, tuple(remote), manifest, not send and not remote and noted_all)
+
+
+def sync(
+    client: Any,
+    folder: ImageFolder,
+    bucket: str,
+    prefix: str,
+    on_progress: OnProgress | None = None,
+    max_workers: int = 16,
+) -> SyncResult:
+    """Make prefix/{train,valid,test}/ the folder's images, and then prefix/manifest.json.
+
+    What is there unchanged is not sent; what is gone here is removed there once the rest is complete. After an error or
+    a kill the next sync sends what is missing. `on_progress` counts what is to be sent. Raises DogbreedError.
+    """
+    started = time.monotonic()
+    plan = plan_sync(client, folder, bucket, prefix)
+    if plan.is_current:
+        return SyncResult(0, len(plan.known), 0, 0, time.monotonic() - started)
+    if plan.manifest and plan.manifest.complete and (plan.send or plan.delete):
+        # From here until the end the old manifest would describe data that is half changed.
+        _write_manifest(client, bucket, prefix, plan.manifest, complete=False)
+
+    stored = dict(plan.known)
+    total_bytes = sum(image.size for image in plan.send)
+    done_bytes = 0
+
+    def send(image: ImageFile) -> tuple[ImageFile, StoredImage]:
+        return image, _put_image(client, image, bucket, join_key(prefix, image.key))
+
+    for done, (image, entry) in enumerate(in_parallel(send, plan.send, max_workers), 1):
+        stored[image.key] = entry
+        done_bytes += image.size
+        if on_progress:
+            on_progress(Progress(done, done_bytes, len(plan.send), total_bytes))
+
+    delete_objects(client, bucket, plan.delete)
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    files = {image.key: stored[image.key] for image in folder.images}
+    manifest = Manifest(folder.classes, folder.counts, folder.fingerprint, folder.seed, created, files)
+    _write_manifest(client, bucket, prefix, manifest, complete=True)
+    return SyncResult(len(plan.send), len(plan.known), len(plan.delete), total_bytes, time.monotonic() - started)
+
+
+def read_manifest(client: Any, bucket: str, prefix: str) -> Manifest | None:
+    """The manifest below a data prefix; None where there is none or where an upload over it was cut short."""
+    manifest = _read_manifest(client, bucket, prefix)
+    return manifest if manifest and manifest.complete else None
+
+
+def _put_image(client: Any, image: ImageFile, bucket: str, key: str) -> StoredImage:
+    content = image.path.read_bytes()
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != image.md5:
+        raise DogbreedError(f"{image.path} changed while it was being uploaded.", fix="Run the upload again.")
+    with explain_s3_errors(f"Sending {image.path} to s3://{bucket}/{key}"):
+        answer = client.put_object(Bucket=bucket, Key=key, Body=content, ContentType=image.content_type)
+    return StoredImage(image.md5, image.size, answer["ETag"].strip('"'))
+
+
+def _read_manifest(client: Any, bucket: str, prefix: str) -> Manifest | None:
+    value = read_json(client, bucket, join_key(prefix, MANIFEST))
+    if value is None:
+        return None
+    where = make_s3_uri(bucket, prefix, MANIFEST)
+    fix = "Use the dogbreed that wrote it, or delete it and upload again."
+    try:
+        if value["schema_version"] != SCHEMA_VERSION:
+            raise DogbreedError(f"{where} has schema {value['schema_version']}, not {SCHEMA_VERSION}.", fix=fix)
+        files = {key: StoredImage(**entry) for key, entry in value["files"].items()}
+        return Manifest(**{**value, "classes": tuple(value["classes"]), "files": files})
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DogbreedError(f"{where} is no manifest of dogbreed.", f"{type(error).__name__}: {error}", fix) from error
+
+
+def _write_manifest(client: Any, bucket: str, prefix: str, manifest: Manifest, *, complete: bool) -> None:
+    put_json(client, {**asdict(manifest), "complete": complete}, bucket, join_key(prefix, MANIFEST))

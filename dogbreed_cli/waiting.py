@@ -1,0 +1,36 @@
+"""How a command waits for a job: it can stop waiting, lose patience, or be told not to wait; the job runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from dogbreed_cli.console import Console
+from dogbreed_cli.errors import WaitTimedOut
+
+
+def wait_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--wait/--no-wait, --timeout and --attach, the same for every command that starts a job."""
+    options = (
+        click.option("--wait/--no-wait", default=True, help="Follow the job to its end (default), or return at once."),
+        click.option("--timeout", type=float, metavar="SECONDS", help="Stop waiting then; the job goes on (exit 8)."),
+        click.option("--attach", metavar="NAME", help="Start nothing: follow this job, which runs already."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@contextmanager
+def detachable(console: Console, attach: str) -> Iterator[None]:
+    """Ctrl-C, or a timeout, ends the waiting and says how to go on with it. The job is another process's, or AWS's."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.note(f"\ndetached; the job runs on. To follow it again: {attach}")
+        raise
+    except WaitTimedOut as error:
+        raise WaitTimedOut(error.what, error.why, f"to follow it again: {attach}") from None

@@ -1,0 +1,260 @@
+"""The network and its preprocessing: the one definition that train.py and serve.py share.
+
+Nothing is run from here by hand; see the docstrings of train.py and serve.py. This file travels into model.tar.gz
+beside serve.py, so it needs nothing but torch, torchvision and Pillow.
+"""
+
+import contextlib
+import difflib
+import io
+import json
+import re
+import socket
+import warnings
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import torch
+import torchvision
+from PIL import Image, ImageOps
+from torch import nn
+from torchvision.transforms import v2
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+DOWNLOAD_TIMEOUT = 20  # seconds without a byte; a machine without a network must not hang for minutes
+AUXILIARY_HEADS = ("AuxLogits", "aux1", "aux2")  # of inception_v3 and googlenet, of use only when training from scratch
+
+
+class UserError(Exception):
+    """Something the user can mend. Its text is one line and becomes SageMaker's FailureReason."""
+
+
+# ---- preprocessing
+
+
+def decode_image(source):
+    """Bytes or a path -> an upright RGB PIL image, transparency made white. ValueError says why it cannot be read."""
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes | bytearray) else source) as opened:
+            image = ImageOps.exif_transpose(opened)  # cameras store the rotation beside the pixels
+            image.load()
+            if image.mode == "I" or image.mode.startswith("I;16"):  # PIL would clip 16 bits at 255, not scale them
+                wide = np.asarray(image).astype(np.int64).clip(0, 65535)
+                image = Image.fromarray((wide >> 8).astype(np.uint8))
+            if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
+                image = image.convert("RGBA")
+                white = Image.new("RGBA", image.size, "white")
+                return Image.alpha_composite(white, image).convert("RGB")
+            return image.convert("RGB")
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, Image.DecompressionBombError) as error:
+        reason = "its format is unknown" if isinstance(error, Image.UnidentifiedImageError) else str(error)
+        raise ValueError(f"not a readable image: {reason}") from error
+
+
+def train_transform(size, mean=IMAGENET_MEAN, std=IMAGENET_STD):
+    """PIL image -> float tensor (3, size, size), a random crop and flip each time."""
+    return v2.Compose(
+        [
+            v2.ToImage(),
+            v2.RandomResizedCrop(size, antialias=True),
+            v2.RandomHorizontalFlip(),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(mean, std),
+        ]
+    )
+
+
+def eval_transform(size, mean=IMAGENET_MEAN, std=IMAGENET_STD):
+    """PIL image -> float tensor (3, size, size): the shorter side scaled to 256/224 of size, then the centre."""
+    return v2.Compose(
+        [
+            v2.ToImage(),
+            v2.Resize(round(size * 256 / 224), antialias=True),
+            v2.CenterCrop(size),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(mean, std),
+        ]
+    )
+
+
+# ---- the network
+
+
+def check_backbone(name):
+    """Raise UserError unless torchvision has a classifier of that name."""
+    known = torchvision.models.list_models(module=torchvision.models)  # classifiers only: no detection, no video
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=5, cutoff=0.5) or known
+        raise UserError(f"unknown backbone {name!r}: use a torchvision classifier such as {', '.join(near)}")
+
+
+def build_network(backbone, image_size):
+    """A torchvision classifier with random weights and its 1000-class head, in eval mode, and the name of that head."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # googlenet and inception_v3 announce a slower initialisation
+        network = torchvision.models.get_model(backbone, weights=None)
+    for name in AUXILIARY_HEADS:
+        if hasattr(network, name):
+            setattr(network, name, None)
+            network.aux_logits = False
+    if hasattr(network, "transform_input"):  # torchvision's weights of these two expect their own normalisation
+        network.transform_input = True
+    # Convolutional heads (squeezenet) count too. The last of them is the classifier: auxiliary heads come earlier.
+    layers = [(n, m) for n, m in network.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    heads = [n for n, m in layers if (m.out_features if isinstance(m, nn.Linear) else m.out_channels) == 1000]
+    network.eval()
+    try:
+        with torch.inference_mode():
+            network(torch.zeros(1, 3, image_size, image_size))
+    except (AssertionError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"backbone {backbone} cannot take images of image-size {image_size}: {reason}") from error
+    return network, heads[-1]
+
+
+def replace_head(network, head, classes):
+    """Put a fresh last layer with `classes` outputs in place of the one named `head`, and return it."""
+    old = network.get_submodule(head)
+    if isinstance(old, nn.Linear):
+        new = nn.Linear(old.in_features, classes)
+    else:
+        new = nn.Conv2d(old.in_channels, classes, kernel_size=old.kernel_size)
+    parent, _, name = head.rpartition(".")
+    setattr(network.get_submodule(parent), name, new)
+    return new
+
+
+# ---- weights
+
+
+def find_weights(backbone, name):
+    """Torchvision's weights of that name (DEFAULT, IMAGENET1K_V2, ...), or UserError with the names there are."""
+    known = torchvision.models.get_model_weights(backbone)
+    if name not in known.__members__:
+        names = [*known.__members__, "none", "pretrained"]
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise UserError(f"unknown weights {name!r} for backbone {backbone}{hint}: use one of {', '.join(names)}")
+    return known[name]
+
+
+def download_weights(backbone, weights):
+    """The state_dict of torchvision's `weights`, from torch's cache or the network."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)  # torch.hub sets none
+    try:
+        return weights.get_state_dict(progress=False, check_hash=True)
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as error:  # URLError and time-outs are OSErrors; a bad hash a RuntimeError
+        reason = " ".join(str(getattr(error, "reason", error)).split())
+        raise UserError(
+            f"the weights {weights.name} of backbone {backbone} could not be downloaded ({reason}); "
+            'use model.weights = "none" to train with random weights, or a file or s3:// path to a state_dict'
+        ) from error
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def read_state_dict(folder):
+    """The one state_dict file in `folder` (the channel `pretrained`)."""
+    files = sorted(p for p in Path(folder).rglob("*") if p.is_file() and not p.name.startswith("."))
+    if len(files) != 1:
+        raise UserError(f"channel pretrained must hold one state_dict file, it holds {len(files)}: {folder}")
+    try:
+        state = torch.load(files[0], map_location="cpu", weights_only=True)
+    except Exception as error:  # a foreign file fails in many ways: pickle, zip, EOF, ...
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise UserError(f"{files[0].name} in channel pretrained is not a state_dict of tensors: {reason}") from error
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise UserError(f"{files[0].name} in channel pretrained is not a plain state_dict (names to tensors)")
+    return state
+
+
+def load_weights(network, head, state, classes):
+    """Load `state` and give the network a head with `classes` outputs. Returns (the head, whether the head came along).
+
+    A state_dict whose head has another number of classes, or none, gives its backbone only.
+    """
+    versions = getattr(state, "_metadata", None)  # of modules; mnasnet does not load without
+    # Files on pytorch.org name densenet's layers as torch 0.4 did.
+    state = {re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)", r"\1\2", name): value for name, value in state.items()}
+    state = {name: value for name, value in state.items() if not name.startswith(AUXILIARY_HEADS)}
+    layer = replace_head(network, head, classes)
+    wanted = network.state_dict()
+    same_head = all(n in state and state[n].shape == wanted[n].shape for n in (f"{head}.weight", f"{head}.bias"))
+    if not same_head:
+        state = {name: value for name, value in state.items() if not name.startswith(f"{head}.")}
+    missing = [n for n in wanted if n not in state and not n.startswith(f"{head}.") and "num_batches_tracked" not in n]
+    wrong = [n for n, value in state.items() if n not in wanted or value.shape != wanted[n].shape]
+    if missing or wrong:
+        raise UserError(
+            f"the state_dict does not fit the backbone: {len(missing)} tensors missing ({', '.join(missing[:3])}), "
+            f"{len(wrong)} unknown or of another shape ({', '.join(wrong[:3])})"
+        )
+    state = OrderedDict(state)
+    state._metadata = versions
+    network.load_state_dict(state, strict=False)
+    return layer, same_head
+
+
+def freeze(network, head):
+    """Eval mode for good (BatchNorm and dropout too), and gradients for the head alone."""
+    network.eval()
+    network.requires_grad_(False)
+    head.requires_grad_(True)
+
+
+@torch.no_grad()
+def calibrate_batch_norm(network, batches):
+    """Set BatchNorm's statistics to the average over `batches` of images; returns whether there is any BatchNorm.
+
+    A random network in eval mode would otherwise normalise with mean 0 and variance 1, which its layers do not have.
+    """
+    layers = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # the plain average over all batches
+        layer.train()
+    for images in batches if layers else ():
+        network(images)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+        layer.eval()
+    return bool(layers)
+
+
+# ---- saving and loading
+
+
+@contextlib.contextmanager
+def written_beside(path):
+    """Give a temporary name beside `path` that replaces it at the end, so that no half-written file is ever seen."""
+    temporary = Path(path).with_name(Path(path).name + ".part")
+    yield temporary
+    temporary.replace(path)
+
+
+def save_model(model_dir, network, description):
+    """model.pt, a plain state_dict of the whole network on the CPU, and model.json, what load_model needs to know."""
+    state = network.state_dict()  # changed in place, because it carries the modules' versions
+    for name, tensor in state.items():
+        state[name] = tensor.detach().cpu().contiguous()
+    with written_beside(Path(model_dir, "model.pt")) as path:
+        torch.save(state, path)
+    with written_beside(Path(model_dir, "model.json")) as path:
+        path.write_text(json.dumps(description, indent=2) + "\n")
+
+
+def load_model(model_dir):
+    """(network in eval mode, model.json) from what save_model wrote. Reads tensors only, never pickled code."""
+    description = json.loads(Path(model_dir, "model.json").read_text())
+    network, head = build_network(description["backbone"], description["image_size"])
+    replace_head(network, head, len(description["classes"]))
+    network.load_state_dict(torch.load(Path(model_dir, "model.pt"), map_location="cpu", weights_only=True))
+    return network.eval(), description
