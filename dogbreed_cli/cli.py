@@ -31,10 +31,8 @@ class ErrorBoundary(click.Group):
         arguments = list(sys.argv[1:] if args is None else args)
         console = Console(as_json="--json" in arguments, verbosity=-1 if "-q" in arguments else 0)
         try:
-            super().main(arguments, prog_name, standalone_mode=False, **extra)
-            code = 0
-        except click.exceptions.Exit as error:
-            code = error.exit_code
+            # click returns the code of `ctx.exit(code)` here, and what the command returned (None) otherwise.
+            code = super().main(arguments, prog_name, standalone_mode=False, **extra) or 0
         except (click.Abort, KeyboardInterrupt):
             code = 130
         except click.ClickException as error:

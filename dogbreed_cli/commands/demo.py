@@ -10,7 +10,7 @@ import shlex
 import shutil
 import subprocess
 import time
-from contextlib import redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,12 +122,12 @@ def run(ctx: click.Context, app: App, step: tuple[str, ...]) -> dict[str, Any]:
     options = ["--target", "local", "--set", "project.name=demo"]
     options += ["-q"] if app.console.verbosity < 0 else ["-v"] if app.console.verbosity > 0 else []
     group = ctx.find_root().command
-    if not app.console.as_json:
-        group.main([*options, *step], prog_name="dogbreed", standalone_mode=False)
-        return {}
-    with redirect_stdout(io.StringIO()) as said:
-        group.main([*options, "--json", *step], prog_name="dogbreed", standalone_mode=False)
-    return {"command": shlex.join(step), "result": json.loads(said.getvalue())}
+    options += ["--json"] if app.console.as_json else []
+    with redirect_stdout(io.StringIO()) if app.console.as_json else nullcontext() as said:
+        code = group.main([*options, *step], prog_name="dogbreed", standalone_mode=False)
+    if code:
+        raise DogbreedError(f"`dogbreed {shlex.join(step)}` ended with exit code {code}")
+    return {"command": shlex.join(step), "result": json.loads(said.getvalue()) if said else None}
 
 
 def count_right(answers: Path) -> int:

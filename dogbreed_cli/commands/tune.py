@@ -103,7 +103,9 @@ def follow(app: App, session: Session, name: str, timeout: float | None) -> dict
             trials = trials_of(client, description)
             redraw(draw(trials, f"{name}: {progress(description)}"))
             for trial in trials:
-                if trial.status in jobs.ENDED and trial.name not in told:
+                # A trial's objective is known a moment after its end.
+                known = trial.objective is not None or trial.status in ("Failed", "Stopped")
+                if known and trial.status in jobs.ENDED and trial.name not in told:
                     told.add(trial.name)
                     app.console.note(say(trial, description))
     return description

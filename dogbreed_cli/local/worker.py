@@ -36,7 +36,7 @@ PASSED_ON = (
 
 @contextlib.contextmanager
 def claim(home: Home, name: str) -> Iterator[IO[bytes] | None]:
-    """Hold the job's lock, or None while a living worker holds it."""
+    """Hold the lock in jobs/<name>/, or None while a living worker holds it."""
     folder = home.jobs / name
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "worker.lock").open("ab") as lock:
@@ -55,7 +55,7 @@ def is_alive(home: Home, name: str) -> bool:
 
 def start(home: Home, kind: str, name: str, lock: IO[bytes]) -> None:
     """Start the worker that now owns `lock`. It outlives this process and hears no Ctrl-C of its terminal."""
-    with (home.jobs / name / "worker.log").open("ab") as log:
+    with Path(lock.name).with_name("worker.log").open("ab") as log:
         subprocess.Popen(
             [sys.executable, "-P", "-m", "dogbreed_cli.local.worker", kind, str(home.root), name, str(lock.fileno())],
             stdin=subprocess.DEVNULL,

@@ -1,0 +1,122 @@
+"""What the tests share: the container image, drawn dogs, a `dogbreed` that runs in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from dogbreed_cli.breeds import draw_breeds
+from dogbreed_cli.local.image import ensure
+
+# Small enough to train in a second; the ResNet50 of test_resnet50.py is the exception.
+SMALL = {
+    "DOGBREED_MODEL__BACKBONE": "resnet18",
+    "DOGBREED_MODEL__IMAGE_SIZE": "64",
+    "DOGBREED_MODEL__WEIGHTS": "none",
+    "DOGBREED_TRAIN__WORKERS": "0",
+}
+
+
+def clean_environment(**more: str) -> dict[str, str]:
+    """The machine's environment without what a developer may have set for dogbreed or AWS."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("DOGBREED_", "AWS_")) or k == "DOGBREED_CACHE"}
+    return {**kept, **more}
+
+
+@dataclass(frozen=True)
+class Dogbreed:
+    """`dogbreed ...` in a process of its own, in a folder of its own."""
+
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "dogbreed_cli", *arguments]
+
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.folder,
+            env=clean_environment(**{**SMALL, **self.environment}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+
+    def run(self, *arguments: str, code: int = 0, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
+        """Fails the test, with both outputs, unless the exit code is `code`."""
+        done = subprocess.run(
+            self.command(*arguments),
+            cwd=self.folder,
+            env=clean_environment(**{**SMALL, **self.environment}),
+            input=stdin,
+            capture_output=True,
+            timeout=300,
+        )
+        result = subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+        assert result.returncode == code, f"{arguments}\n{result.stdout}\n{result.stderr}"
+        return result
+
+    def json(self, *arguments: str, code: int = 0) -> dict[str, Any]:
+        """The one JSON document on stdout."""
+        return json.loads(self.run("--json", *arguments, code=code).stdout)
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:
+    """The first true value of `condition()`."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+    return found
+
+
+def processes_of(folder: Path) -> list[psutil.Process]:
+    """Processes that belong to dogbreed homes below the folder: workers, trainings, endpoints."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if str(folder) in " ".join([*process.cmdline(), process.environ().get("SAGEMAKER_BASE_DIR", "")]):
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+    return [process for process in found if process.pid != os.getpid()]
+
+
+@pytest.fixture(scope="session")
+def image_python() -> Path:
+    """The interpreter of the container image, built on the first run on a machine."""
+    return ensure(print)
+
+
+@pytest.fixture(scope="session")
+def dogs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six breeds, 64 pixels: 16 training, 6 validation and 6 test pictures each."""
+    folder = tmp_path_factory.mktemp("dogs")
+    draw_breeds(folder, seed=1, counts={"train": 16, "valid": 6, "test": 6}, size=(64, 64))
+    return folder
+
+
+@pytest.fixture
+def dogbreed(tmp_path: Path) -> Dogbreed:
+    return Dogbreed(tmp_path)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Every worker, training and endpoint that a test started has ended when the tests have."""
+    yield
+    base = tmp_path_factory.getbasetemp()
+    wait_for(lambda: not processes_of(base), 20)
