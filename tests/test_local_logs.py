@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 from dogbreed_cli.local import wire
 from dogbreed_cli.local.logs import Logs
 
+LOADER = botocore.session.get_session().get_component("data_loader")  # models are read once
 GROUP = "/aws/sagemaker/TrainingJobs"
 
 
@@ -24,6 +25,7 @@ def logs(tmp_path: Path) -> Logs:
 @pytest.fixture
 def client(logs: Logs) -> Any:
     session = botocore.session.Session()
+    session.register_component("data_loader", LOADER)
     session.set_credentials("testing", "testing")
     wire.register(session, {"logs": logs})
     return boto3.Session(botocore_session=session, region_name="us-east-1").client("logs")

@@ -11,7 +11,7 @@ from typing import Any
 import boto3
 import botocore.session
 import pytest
-from botocore.awsrequest import create_request_object, prepare_request_dict
+from botocore.awsrequest import HeadersDict, create_request_object, prepare_request_dict
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.parsers import create_parser
@@ -21,9 +21,18 @@ from dogbreed_cli.local import wire
 from dogbreed_cli.local.identity import Iam, Sts
 
 SERVICES = ["sagemaker", "sagemaker-runtime", "logs", "sts", "iam", "s3"]
-# Not modelled as they are: answers that are event streams, S3's location, and documents that botocore reads specially.
-UNUSUAL = {"SelectObjectContent", "GetBucketLocation", "InvokeEndpointWithResponseStream", "StartLiveTail", "GetLogObject"}
+# Event streams; S3's location, which is not as modelled; two members of one name.
+UNUSUAL = {
+    "SelectObjectContent",
+    "InvokeEndpointWithResponseStream",
+    "StartLiveTail",
+    "GetLogObject",
+    "GetBucketLocation",
+    "PutBucketNotification",
+    "GetBucketNotification",
+}
 MODELS = botocore.session.get_session()
+LOADER = MODELS.get_component("data_loader")  # models are read once, not once a client
 TRAINING_JOB: dict[str, Any] = {
     "TrainingJobName": "dogbreed-train-1",
     "AlgorithmSpecification": {"TrainingImage": "image", "TrainingInputMode": "File"},
@@ -36,6 +45,7 @@ TRAINING_JOB: dict[str, Any] = {
 
 def make_client(service: str, services: dict[str, object], **config: Any) -> Any:
     session = botocore.session.Session()
+    session.register_component("data_loader", LOADER)
     session.set_credentials("testing", "testing")
     wire.register(session, services)
     return boto3.Session(botocore_session=session, region_name="us-east-1").client(service, config=Config(**config))
@@ -57,17 +67,12 @@ def draw(shape: Any, rng: random.Random, depth: int = 0, is_header: bool = False
             members = dict(shape.members)
             if shape.is_tagged_union:
                 members = dict([rng.choice(list(members.items()))])
-            wanted = {
-                name: member
-                for name, member in members.items()
-                if member.serialization.get("location") == "uri"
-                or shape.is_tagged_union
-                or rng.random() < 0.7 / (depth + 1)
-            }
+            # At least one member: forms and XML cannot tell an empty structure from none.
+            sure = rng.choice(list(members)) if members else ""
             return {
                 name: draw(member, rng, depth + 1, "location" in member.serialization)
-                for name, member in wanted.items()
-                if depth < 8 or shape.is_tagged_union
+                for name, member in members.items()
+                if name == sure or member.serialization.get("location") == "uri" or rng.random() < 0.7 / (depth + 1)
             }
         case "list":
             return [draw(shape.member, rng, depth + 1, is_header) for _ in range(rng.randint(1, 3))]
@@ -121,13 +126,17 @@ def test_requests_are_parsed_as_they_were_given(service: str) -> None:
             prepare_request_dict(request, "https://127.0.0.1", {})
             sent = create_request_object(request).prepare()
             parsed = wire.parse_request(operation, sent.url, sent.headers, sent.body)
-            assert drop_empty(read_streams(parsed)) | empty_payload(operation.input_shape) == drop_empty(
-                given
-            ) | empty_payload(operation.input_shape) | read_streams({}), operation.name
+            expected = no_payload(operation.input_shape) | drop_empty(given)
+            if "ContentLength" not in given:
+                parsed.pop("ContentLength", None)  # HTTP says it anyway
+            assert drop_empty(read_streams(parsed)) == expected, operation.name
 
 
-def empty_payload(shape: Any) -> dict[str, Any]:
-    return {}
+def no_payload(shape: Any) -> dict[str, Any]:
+    """What a payload that was not given comes back as: HTTP cannot tell no body from an empty one."""
+    payload = shape.serialization.get("payload")
+    empty = {"blob": b"", "string": ""}.get(shape.members[payload].type_name) if payload else None
+    return {} if empty is None else {payload: empty}
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -145,13 +154,14 @@ def test_responses_are_parsed_as_they_were_answered(service: str) -> None:
             parsed = create_parser(operation.service_model.resolved_protocol).parse(
                 {
                     "status_code": response.status,
-                    "headers": {name.lower(): value for name, value in response.headers.items()},
+                    "headers": HeadersDict(response.headers),
                     "body": response.body if streams else response.body.read(),
                 },
                 shape,
             )
             assert parsed.pop("ResponseMetadata")["HTTPStatusCode"] in (200, 202, 204, response.status)
-            assert drop_empty(read_streams(parsed)) == drop_empty(answered), operation.name
+            expected = no_payload(shape) | drop_empty(answered)
+            assert drop_empty(read_streams(parsed)) == expected, operation.name
 
 
 class Recorder:
@@ -174,7 +184,7 @@ class Recorder:
         raise ConnectionError("our own bug")
 
     def list_models(self, request: dict[str, Any]) -> dict[str, Any]:
-        return {"Modells": []}
+        return {"Models": [], "Internal": 1}
 
 
 def test_a_client_and_its_waiter() -> None:
@@ -205,8 +215,10 @@ def test_our_own_bugs_keep_their_traceback_and_are_not_retried(mode: str) -> Non
         client.describe_model(ModelName="x")
     assert recorder.count == 1
     assert "describe_model" in [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
-    with pytest.raises(KeyError, match="Modells"):
-        client.list_models()
+
+
+def test_a_record_may_hold_more_than_an_answer_shows() -> None:
+    assert "Internal" not in make_client("sagemaker", {"sagemaker": Recorder()}).list_models()
 
 
 class Runtime:
@@ -275,8 +287,13 @@ def test_constraints_are_worded_as_aws_does() -> None:
     )
     both = refusal(TrainingJobName="x" * 64, HyperParameters={"k" * 257: "v"})
     assert both.startswith("3 validation errors detected: Value 'xxx")
-    assert "at 'trainingJobName' failed to satisfy constraint: Member must have length less than or equal to 63; " in both
-    assert "at 'hyperParameters' failed to satisfy constraint: Map keys must satisfy constraint: [Member must have " in both
+    assert (
+        "at 'trainingJobName' failed to satisfy constraint: Member must have length less than or equal to 63; " in both
+    )
+    assert (
+        "at 'hyperParameters' failed to satisfy constraint: Map keys must satisfy constraint: [Member must have "
+        in both
+    )
     tags = [{"Key": "ok", "Value": "v"}, {"Key": "k" * 129, "Value": "v"}]
     assert "at 'tags.2.member.key' failed to satisfy constraint: Member must have length less" in refusal(Tags=tags)
 
@@ -303,7 +320,9 @@ def test_a_client_without_a_model_is_answered_too() -> None:
         assert response.status == 400
         assert code.encode() in response.body.read()
     response = wire.respond(services, operation, "http://127.0.0.1/", {}, b"")
-    assert b"Value null at 'trainingJobName' failed to satisfy constraint: Member must not be null" in response.body.read()
+    assert (
+        b"Value null at 'trainingJobName' failed to satisfy constraint: Member must not be null" in response.body.read()
+    )
 
 
 def test_who_one_is() -> None:

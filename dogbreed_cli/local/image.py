@@ -44,7 +44,7 @@ def ensure(tell: Callable[[str], None], pins: Path = PINS) -> Path:
     if (folder / COMPLETE).exists():
         return python
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as lock:
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -88,3 +88,7 @@ def uv(tell: Callable[[str], None], *arguments: str) -> None:
             "check the network and the disk, then run the command again; or set local.python to an interpreter "
             "that has what dogbreed_cli/local/image.txt lists",
         )
+
+
+if __name__ == "__main__":  # make setup
+    ensure(lambda line: print(line, file=sys.stderr))

@@ -133,7 +133,7 @@ def parse_request(
 
 
 def serialize_response(operation_model: OperationModel, output: dict[str, Any], request_id: str) -> Response:
-    """The response that carries `output`. A member that the operation's model does not have is a KeyError."""
+    """The response that carries `output`. In XML a member that the operation's model does not have is a KeyError."""
     protocol = operation_model.service_model.resolved_protocol
     shape = operation_model.output_shape
     response = Response(operation_model.http.get("responseCode", 200), _identify(operation_model, request_id))

@@ -1,0 +1,43 @@
+# Each target does all its own set-up, on a machine that has only python3 (3.11 or later) and git.
+#   make demo    run the whole job on this machine          make test    run all tests
+#   make check   format, lint, types and tests              make lock    resolve requirements.lock and image.txt anew
+
+PYTHON ?= python3
+BIN := .venv/bin
+UV := $(BIN)/uv
+RESOLVE := $(UV) pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate \
+  --custom-compile-command "make lock"
+
+.PHONY: setup demo test check lock clean
+
+setup: .venv/installed
+	@$(BIN)/python -m dogbreed_cli.local.image
+
+.venv/installed: $(UV) requirements.lock pyproject.toml
+	@$(UV) pip install --quiet --python $(BIN)/python --requirements requirements.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+$(UV):
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+demo: setup
+	$(BIN)/dogbreed demo
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+lock: $(UV)
+	$(RESOLVE) pyproject.toml --group dev --output-file requirements.lock
+	$(RESOLVE) dogbreed_cli/local/image.in --override dogbreed_cli/local/image.override \
+	  --output-file dogbreed_cli/local/image.txt
+
+clean:
+	rm -rf .venv demo
