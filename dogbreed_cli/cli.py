@@ -5,98 +5,173 @@ Everything heavy (boto3, pydantic, rich) is imported by the function that uses i
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+import traceback
+from difflib import get_close_matches
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import click
 
 from dogbreed_cli import __version__
-from dogbreed_cli.commands import demo, deploy, init, logs, predict, report, status, teardown, train, tune, upload
 from dogbreed_cli.console import Console
 from dogbreed_cli.context import App
-from dogbreed_cli.errors import AccessError, DogbreedError, LimitExceeded, UsageError
+from dogbreed_cli.errors import AccessError, DogbreedError, Interrupted, LimitExceeded, UsageError
 
-PIPELINE = (upload, tune, train, report, deploy, predict, teardown)
-BESIDE = (init, status, logs, demo)
+# File = subcommand = function: commands/tune.py holds `tune` as its function `tune`, imported when it is asked for.
+# Each line is the first of its docstring (a test compares them), said again here so that `--help` imports none of them.
+PIPELINE = {
+    "upload": "Check the images in DIR and upload them.",
+    "tune": "Find good hyperparameters.",
+    "train": "Train the classifier on all training images and test it.",
+    "report": "Write a page, metrics and tables about a training job.",
+    "deploy": "Serve a trained model from an endpoint.",
+    "predict": "Classify images: files, folders, https URLs, or - for stdin.",
+    "teardown": "Remove endpoints and models, stop running jobs.",
+}
+BESIDE = {
+    "init": "Write a config.toml in which every setting is explained.",
+    "status": "Show the project's running jobs and its endpoints.",
+    "logs": "Print the log of a training job, a trial or an endpoint.",
+    "demo": "Run all seven commands on drawn dogs, on this machine.",
+}
+ACCESS_CODES = ("AccessDenied", "AccessDeniedException", "ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId",
+                "InvalidClientTokenId", "SignatureDoesNotMatch", "UnrecognizedClientException", "403")  # fmt: skip
 
 
-class ErrorBoundary(click.Group):
-    """A user's error is three lines and an exit code. A bug keeps its traceback."""
+class DogbreedGroup(click.Group):
+    """The commands, and the one place where errors end: three lines and an exit code. A bug keeps its traceback."""
 
     def main(self, args: Any = None, prog_name: str | None = None, standalone_mode: bool = True, **extra: Any) -> Any:  # type: ignore[override]
-        if not standalone_mode:  # `demo` runs the other commands through here and lets their errors pass.
-            return super().main(args, prog_name, standalone_mode=False, **extra)
         arguments = list(sys.argv[1:] if args is None else args)
-        console = Console(as_json="--json" in arguments, verbosity=-1 if "-q" in arguments else 0)
+        # Where --json stands after the command it is an error, but an error that a program reads.
+        console = Console(as_json="--json" in arguments)
+        code, error = 0, None
+        if standalone_mode and isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text at all
         try:
-            # click returns the code of `ctx.exit(code)` here, and what the command returned (None) otherwise.
-            code = super().main(arguments, prog_name, standalone_mode=False, **extra) or 0
-        except (click.Abort, KeyboardInterrupt):
-            code = 130
-        except click.ClickException as error:
-            shown = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "dogbreed"
-            console.error(UsageError(error.format_message(), fix=f"see `{shown} --help`"))
-            code = error.exit_code
-        except DogbreedError as error:
-            console.error(error)
-            code = error.exit_code
+            try:
+                # click returns the code of `ctx.exit(code)` here, and what the command returned (None) otherwise.
+                code = super().main(arguments, prog_name, standalone_mode=False, obj=console, **extra) or 0
+            except click.exceptions.NoArgsIsHelpError as help_page:
+                help_page.show()
+                code = help_page.exit_code
+            except (Exception, KeyboardInterrupt) as raised:
+                if not standalone_mode:  # `demo` runs the other commands through here and lets their errors pass.
+                    raise
+                error = explain(raised)
+                code = error.exit_code
+            console.close(error)
         except BrokenPipeError:
+            if not standalone_mode:
+                raise
             # The reader (`| head`) has gone; do not let the interpreter complain again while it flushes at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = 141
-        except Exception as error:
-            translated = translate(error)
-            if translated is None:
-                raise
-            console.error(translated)
-            code = translated.exit_code
-        sys.exit(code)
+        if standalone_mode:
+            sys.exit(code)
+        return code
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            # click itself would make it exit code 1, which says that something failed.
+            raise ClosedPipe from error
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*PIPELINE, *BESIDE]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in PIPELINE or cmd_name in BESIDE:
+            return getattr(import_module(f"dogbreed_cli.commands.{cmd_name}"), cmd_name)
+        if ctx.resilient_parsing or cmd_name.startswith("-"):
+            return None
+        close = get_close_matches(cmd_name, self.list_commands(ctx), 1)
+        raise click.UsageError(f"no command {cmd_name}" + (f": did you mean {close[0]}?" if close else ""), ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for title, modules in (("The pipeline, in order", PIPELINE), ("Beside it", BESIDE)):
+        for title, commands in (("The pipeline, in order", PIPELINE), ("Beside it", BESIDE)):
             with formatter.section(title):
-                formatter.write_dl([(c.name or "", c.get_short_help_str(80)) for c in map(command_of, modules)])
+                formatter.write_dl(list(commands.items()))
 
 
-def command_of(module: Any) -> click.Command:
-    """File = subcommand = function: commands/tune.py holds the command `tune` as its function `tune`."""
-    return getattr(module, module.__name__.rpartition(".")[2])
+class ClosedPipe(Exception):
+    """Nobody reads our stdout any more."""
 
 
-def translate(error: Exception) -> DogbreedError | None:
+def explain(error: BaseException) -> DogbreedError:
+    """Every exception as one of ours; a bug's traceback is printed first. ClosedPipe is a BrokenPipeError again."""
+    if isinstance(error, ClosedPipe):
+        raise BrokenPipeError from error
+    if isinstance(error, DogbreedError):
+        return error
+    if isinstance(error, (click.Abort, KeyboardInterrupt)):
+        return Interrupted("interrupted", "Ctrl-C")
+    if isinstance(error, click.ClickException):
+        shown = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "dogbreed"
+        fix = f"see `{shown} --help`"
+        if isinstance(error, click.NoSuchOption) and any(error.option_name in o.opts for o in cli.params):
+            fix = f"write it before the command: dogbreed {error.option_name} ..."
+        return UsageError(error.format_message(), fix=fix)
+    if isinstance(error, OSError) and error.filename is not None:
+        return DogbreedError(f"{error.strerror}: {error.filename}", type(error).__name__, "mend that path")
+    if translated := translate(error):
+        return translated
+    traceback.print_exception(error)
+    return DogbreedError(f"{type(error).__name__}: {error}", "a bug in dogbreed", "report it with the traceback")
+
+
+def translate(error: BaseException) -> DogbreedError | None:
     """botocore's errors -> ours, with AWS's own words and request id; None for anything else."""
-    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        CredentialRetrievalError,
+        NoCredentialsError,
+        ParamValidationError,
+        PartialCredentialsError,
+        SSOError,
+    )
 
     if isinstance(error, ClientError):
         said = error.response["Error"]
         code, request_id = said.get("Code", "?"), error.response.get("ResponseMetadata", {}).get("RequestId", "none")
-        kind: type[DogbreedError] = DogbreedError
-        if code in ("AccessDenied", "AccessDeniedException", "ExpiredToken", "InvalidClientTokenId", "403"):
-            kind = AccessError
-        elif code == "ResourceLimitExceeded":
-            kind = LimitExceeded
-        return kind(f"{error.operation_name} was refused: {said.get('Message', code)}", f"{code}, request {request_id}")
-    if isinstance(error, (NoCredentialsError, PartialCredentialsError)):
+        what = f"{error.operation_name} was refused: {said.get('Message', code)}"
+        why = f"{code}, request {request_id}"
+        if code in ACCESS_CODES:
+            return AccessError(what, why, "see who you are with `aws sts get-caller-identity`, and what you may do")
+        if code == "ResourceLimitExceeded":
+            return LimitExceeded(what, why, "ask for more in AWS's Service Quotas, or choose another instance type")
+        return DogbreedError(what, why)
+    if isinstance(error, (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, SSOError)):
         return AccessError("no AWS credentials", str(error), "run `aws configure`, or set aws.profile in config.toml")
+    if isinstance(error, ParamValidationError):
+        return UsageError("this cannot be sent", str(error), "mend the name or the value that it was made from")
     if isinstance(error, BotoCoreError):
         return DogbreedError("AWS could not be asked", str(error), "check the network, aws.region and aws.profile")
     return None
 
 
 @click.group(
-    cls=ErrorBoundary,
+    "dogbreed",
+    cls=DogbreedGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="""\b
 Examples:
   dogbreed demo                                   # everything, on drawn images, on this machine
   dogbreed upload dogImages && dogbreed tune && dogbreed train --from-best
   dogbreed deploy && dogbreed predict dog.jpg && dogbreed teardown --yes
-  dogbreed --target aws --set aws.role_arn=arn:aws:iam::1:role/r tune --max-jobs 4""",
+  dogbreed --target aws --set aws.role_arn=arn:aws:iam::123456789012:role/r tune --max-jobs 4""",
 )
-@click.option("--config", "config_file", type=click.Path(path_type=Path), help="Settings (default: ./config.toml).")
-@click.option("--target", type=click.Choice(["local", "aws"]), help="Where to run. local (default) costs nothing.")
+@click.option(
+    "--config", "config_file", type=click.Path(path_type=Path), envvar="DOGBREED_CONFIG", metavar="FILE",
+    help="Settings (default: $DOGBREED_CONFIG, or ./config.toml).",
+)  # fmt: skip
+@click.option("--target", metavar="local|aws", help="Where to run. local (default) costs nothing.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Override a setting: train.epochs=3.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
@@ -122,10 +197,9 @@ def cli(
 
         for text in assignments:
             flags = merge(flags, parse_assignment(text))
-    ctx.obj = App(Console(as_json, verbosity=-1 if quiet else int(verbose)), config_file, flags)
+    console: Console = ctx.obj
+    console.as_json, console.verbosity = as_json or console.as_json, -1 if quiet else int(verbose)
+    ctx.obj = App(console, config_file, flags)
 
-
-for module in (*PIPELINE, *BESIDE):
-    cli.add_command(command_of(module))
 
 main = cli

@@ -8,141 +8,36 @@ Every key is explained, with AWS's own name for it, in config.example.toml.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
 from dogbreed_cli.errors import UsageError
+from dogbreed_cli.sections import (
+    DEFAULT_RANGES,
+    HYPERPARAMETERS,
+    Aws,
+    Data,
+    Debugger,
+    Deploy,
+    Local,
+    Model,
+    Project,
+    Range,
+    Train,
+    Tune,
+)
 
 ENV_PREFIX = "DOGBREED_"
 # Read by other modules, or before a Config exists; everything else that starts with DOGBREED_ must be a key.
 RESERVED_ENV = {"DOGBREED_CONFIG", "DOGBREED_HOME", "DOGBREED_CACHE"}
-
-Fraction = Annotated[float, Field(gt=0, le=1)]
-SplitFraction = Annotated[float, Field(ge=0, le=0.5)]
-Seconds = Annotated[int, Field(ge=1, le=28 * 24 * 3600)]
-# The longest name we derive is `<project>-tune-yymmdd-hhmmss`, and a tuning job's name has at most 32 characters.
-ProjectName = Annotated[str, Field(pattern=r"^[a-zA-Z0-9](-?[a-zA-Z0-9]){0,12}$", max_length=13)]
-InstanceType = Annotated[str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9-]+$")]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Project(Section):
-    name: ProjectName = "dogbreed"
-
-
-class Aws(Section):
-    profile: str | None = None
-    region: str | None = None
-    bucket: str | None = None
-    prefix: str | None = None
-    role_arn: str | None = None
-    training_image: str | None = None
-    inference_image: str | None = None
-
-
-class Local(Section):
-    python: Path | None = None
-
-
-class Data(Section):
-    valid_fraction: SplitFraction = 0.15
-    test_fraction: SplitFraction = 0.15
-    seed: int = 0
-
-
-class Model(Section):
-    backbone: str = "resnet50"
-    weights: str = "DEFAULT"
-    image_size: int = Field(224, ge=32, le=1024)
-
-
-class Range(Section):
-    """A tunable hyperparameter: `values` to choose from, or `min` and `max` (whole numbers: an integer range)."""
-
-    values: tuple[str | int | float, ...] | None = None
-    min: int | float | None = None
-    max: int | float | None = None
-    scaling: Literal["Auto", "Linear", "Logarithmic", "ReverseLogarithmic"] = "Auto"
-
-    @model_validator(mode="after")
-    def check(self) -> Range:
-        if self.values is not None:
-            if self.min is not None or self.max is not None:
-                raise ValueError("give either values or min and max, not both")
-            if not 1 <= len(self.values) <= 30:
-                raise ValueError("give 1 to 30 values")
-            return self
-        if self.min is None or self.max is None:
-            raise ValueError("give values = [...], or both min and max")
-        if self.min >= self.max:
-            raise ValueError(f"min ({self.min}) must be less than max ({self.max})")
-        if self.scaling == "Logarithmic" and self.min <= 0:
-            raise ValueError("scaling Logarithmic needs min > 0")
-        if self.scaling == "ReverseLogarithmic" and not 0 <= self.min < self.max < 1:
-            raise ValueError("scaling ReverseLogarithmic needs 0 <= min < max < 1")
-        return self
-
-
-DEFAULT_RANGES: dict[str, dict[str, Any]] = {
-    "lr": {"min": 1e-4, "max": 1e-1, "scaling": "Logarithmic"},
-    "batch-size": {"values": [16, 32, 64, 128]},
-}
-
-
-class Tune(Section):
-    max_jobs: int = Field(4, ge=1, le=500)
-    max_parallel_jobs: int = Field(2, ge=1, le=100)
-    strategy: Literal["Bayesian", "Random", "Grid", "Hyperband"] = "Bayesian"
-    objective: str = "validation:loss"
-    objective_type: Literal["Minimize", "Maximize"] = "Minimize"
-    early_stopping: bool = False
-    data_fraction: Fraction = 0.25
-    epochs: int = Field(3, ge=1, le=1000)
-    seed: int = Field(0, ge=0)
-    max_run: Seconds = 3600
-    ranges: dict[str, Range] = Field(default_factory=lambda: {k: Range(**v) for k, v in DEFAULT_RANGES.items()})
-
-    @model_validator(mode="after")
-    def check(self) -> Tune:
-        if self.strategy == "Grid" and any(r.values is None for r in self.ranges.values()):
-            raise ValueError("strategy Grid takes values = [...] for every range, not min and max")
-        if self.strategy == "Hyperband" and self.early_stopping:
-            raise ValueError("strategy Hyperband stops trials itself: set early_stopping = false")
-        return self
-
-
-class Train(Section):
-    epochs: int = Field(10, ge=1, le=1000)
-    batch_size: int = Field(32, ge=1, le=4096)
-    lr: float = Field(1e-3, gt=0, le=10)
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    weight_decay: float = Field(1e-4, ge=0, le=1)
-    seed: int = Field(0, ge=0)
-    workers: int = Field(-1, ge=-1, le=64)
-    instance_type: InstanceType = "ml.g4dn.xlarge"
-    volume_size: int = Field(30, ge=1, le=16384)
-    max_run: Seconds = 4 * 3600
-
-
-class Debugger(Section):
-    enabled: bool = True
-    save_interval: int = Field(10, ge=1)
-    collections: tuple[Literal["losses", "weights", "gradients", "biases"], ...] = ("losses", "gradients")
-
-
-class Deploy(Section):
-    instance_type: InstanceType = "ml.m5.large"
-    instance_count: int = Field(1, ge=1, le=100)
 
 
 class Config(BaseSettings):
@@ -177,7 +72,7 @@ Layer = tuple[str, Mapping[str, Any]]
 
 
 def load(file: Path | None = None, flags: Mapping[str, Any] | None = None) -> Config:
-    """Read all sources. `file` None means ./config.toml (or $DOGBREED_CONFIG) if it is there.
+    """Read all sources. `file` None means ./config.toml, if it is there.
 
     Raises UsageError naming the key, its source and the allowed values.
     """
@@ -185,7 +80,9 @@ def load(file: Path | None = None, flags: Mapping[str, Any] | None = None) -> Co
     merged: dict[str, Any] = {}
     for _, layer in reversed(sources):
         merged = merge(merged, layer)
-    if "ranges" in (tune := merged.get("tune", {})) and isinstance(tune["ranges"], dict):
+    check_names(sources)
+    tune = merged.get("tune")
+    if isinstance(tune, dict) and isinstance(tune.get("ranges"), dict):
         merged["tune"] = {**tune, "ranges": complete_ranges(tune["ranges"])}
     try:
         return Config(**merged)
@@ -195,21 +92,32 @@ def load(file: Path | None = None, flags: Mapping[str, Any] | None = None) -> Co
 
 def layers(file: Path | None, flags: Mapping[str, Any]) -> list[Layer]:
     """The sources that say something, strongest first, each with the name a person knows it by."""
-    try:
-        environment = EnvSettingsSource(Config)()
-    except SettingsError as error:
-        raise UsageError("an environment variable cannot be read", str(error), "write a plain value, or JSON") from None
-    check_environment()
-    found: list[Layer] = [("command line", flags), ("environment", environment)]
-    file = file or (Path(env) if (env := os.environ.get("DOGBREED_CONFIG")) else None)
+    found: list[Layer] = [("command line", flags), ("environment", read_environment())]
     if file is not None and not file.is_file():
         raise UsageError(f"no config file {file}", fix=f"create it with `dogbreed --config {file} init`")
     file = file or Path("config.toml")
     if file.is_file():
         try:
-            found.append((str(file), tomllib.loads(file.read_text(encoding="utf-8"))))
+            found.append((str(file), tomllib.loads(file.read_text(encoding="utf-8-sig"))))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise UsageError(f"{file} is not valid TOML", str(error), "mend that line") from None
+        except OSError as error:
+            raise UsageError(f"{file} cannot be read", str(error), "mend its permissions") from None
+    return found
+
+
+def read_environment() -> dict[str, Any]:
+    check_environment()
+    try:
+        found = EnvSettingsSource(Config)()
+    except SettingsError as error:
+        field = re.search(r'field "(\w+)"', str(error))
+        variable = ENV_PREFIX + (field[1].upper() if field else "...")
+        why = "a section takes JSON, a list too" if field else str(error)
+        raise UsageError(f"{variable} in environment cannot be read", why, f"write {variable}__KEY=VALUE") from None
+    if isinstance(tune := found.get("tune"), dict) and isinstance(tune.get("ranges"), dict):
+        # A shell allows no hyphen: DOGBREED_TUNE__RANGES__BATCH_SIZE__MAX.
+        tune["ranges"] = {name.replace("_", "-"): span for name, span in tune["ranges"].items()}
     return found
 
 
@@ -219,6 +127,18 @@ def check_environment() -> None:
         section = variable.removeprefix(ENV_PREFIX).lower().split("__")[0]
         if variable.startswith(ENV_PREFIX) and variable not in RESERVED_ENV and section not in Config.model_fields:
             raise UsageError(f"unknown environment variable {variable}", suggest(section, Config.model_fields))
+
+
+def check_names(sources: list[Layer]) -> None:
+    """The names that pydantic does not check: those of the ranges, and at the top what BaseSettings takes itself."""
+    for source, layer in sources:
+        tune = layer.get("tune")
+        ranges = tune.get("ranges") if isinstance(tune, Mapping) else None
+        names = ranges if isinstance(ranges, Mapping) else {}
+        for section, found, known in (("", layer, Config.model_fields), ("tune.ranges.", names, HYPERPARAMETERS)):
+            for name in found:
+                if name not in known:
+                    raise UsageError(f"unknown key {section}{name} in {source}", suggest(name, known))
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -284,13 +204,19 @@ def source_of(path: tuple[Any, ...], sources: list[Layer]) -> str | None:
 
 def explain(error: ValidationError, sources: list[Layer]) -> UsageError:
     """The first mistake as one message; the rest by number, since they often follow from it."""
-    problem, *more = error.errors()
-    # Past the key itself, pydantic's location also names union members and tuple indices: keep what the user wrote.
-    path = tuple(str(part) for part in problem["loc"])
-    while len(path) > 1 and source_of(path, sources) is None:
-        path = path[:-1]
+
+    def written(loc: tuple[Any, ...]) -> tuple[str, ...]:
+        # Past the key itself, pydantic's location also names union members and tuple indices.
+        path = tuple(str(part) for part in loc)
+        while len(path) > 1 and source_of(path, sources) is None:
+            path = path[:-1]
+        return path
+
+    problems = error.errors()
+    problem, path = problems[0], written(problems[0]["loc"])
+    same = [one for one in problems if written(one["loc"]) == path]  # the members of a union each have their say
     key, source = ".".join(path), source_of(path, sources) or "default"
-    rest = f" ({len(more)} more)" if more else ""
+    rest = f" ({len(problems) - len(same)} more)" if len(problems) > len(same) else ""
     if problem["type"] == "extra_forbidden":
         section: Any = Config
         for part in path[:-1]:
@@ -298,7 +224,7 @@ def explain(error: ValidationError, sources: list[Layer]) -> UsageError:
             if section is Range:
                 break
         return UsageError(f"unknown key {key} in {source}{rest}", suggest(path[-1], section.model_fields))
-    why = problem["msg"].removeprefix("Value error, ")
+    why = "; or: ".join(dict.fromkeys(one["msg"].removeprefix("Value error, ") for one in same))
     shown = "" if isinstance(problem["input"], (dict, BaseModel)) else f" = {problem['input']!r}"
     return UsageError(f"{key}{shown} in {source} cannot be used{rest}", why, "see config.example.toml")
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from functools import cached_property
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dogbreed_cli.errors import Declined, DogbreedError, UsageError
+from dogbreed_cli.errors import Declined, DogbreedError, Interrupted, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -28,6 +29,7 @@ class Console:
     def __init__(self, as_json: bool = False, verbosity: int = 0):
         self.as_json = as_json
         self.verbosity = verbosity
+        self.document: dict[str, Any] | None = None
 
     @cached_property
     def stderr(self) -> RichConsole:
@@ -40,8 +42,12 @@ class Console:
     def open_stream(self, stderr: bool) -> RichConsole:
         from rich.console import Console as RichConsole
 
+        class Stream(RichConsole):
+            def on_broken_pipe(self) -> None:
+                raise BrokenPipeError  # rich itself would make it exit code 1, which says that something failed
+
         stream = sys.stderr if stderr else sys.stdout
-        return RichConsole(
+        return Stream(
             stderr=stderr, width=None if stream.isatty() else PIPE_WIDTH, highlight=False, emoji=False, soft_wrap=False
         )
 
@@ -59,9 +65,9 @@ class Console:
         self.stderr.print(f"warning: {text}", style="yellow", markup=False, soft_wrap=True)
 
     def result(self, data: dict[str, Any], human: RenderableType | None = None) -> None:
-        """The command's answer: `data` as the one JSON document, or `human` as text."""
+        """The command's answer: `data` for the one JSON document that `close` writes, or `human` as text now."""
         if self.as_json:
-            self.write_json(data)
+            self.document = to_json(data)
         elif human is not None:
             self.stdout.print(human, markup=False, soft_wrap=isinstance(human, str))
 
@@ -75,17 +81,32 @@ class Console:
             self.stdout.print(text, markup=False, soft_wrap=True)
 
     def write_json(self, data: dict[str, Any]) -> None:
-        document = json.dumps({"schema_version": SCHEMA_VERSION, **data}, default=to_json, indent=2, ensure_ascii=False)
-        sys.stdout.write(document + "\n")
+        document = {"schema_version": SCHEMA_VERSION, **to_json(data)}
+        text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+        try:
+            text.encode(sys.stdout.encoding or "utf-8")
+        except UnicodeEncodeError:  # a file's name that is no text, or a terminal that is not UTF-8
+            text = json.dumps(document, indent=2, allow_nan=False)
+        sys.stdout.write(text + "\n")
         sys.stdout.flush()
 
+    def close(self, error: DogbreedError | None = None) -> None:
+        """The end of a command. A result that was followed by an error (a missed gate) is one document with it."""
+        document = self.document
+        if error is not None:
+            self.error(error)
+            said = {"error": error.what, "why": error.why, "fix": error.fix, "code": error.exit_code}
+            document = {**(document or {}), **said}
+        if self.as_json and document is not None:
+            self.write_json(document)
+
     def error(self, error: DogbreedError) -> None:
-        if self.as_json:
-            self.write_json({"error": error.what, "why": error.why, "fix": error.fix, "code": error.exit_code})
         from rich.text import Text
 
         text = Text()
-        text.append("error: ", style="bold red").append(error.what)
+        if not isinstance(error, Interrupted):
+            text.append("error: ", style="bold red")
+        text.append(error.what)
         if error.why:
             text.append(f"\n  why: {error.why}")
         if error.fix:
@@ -153,12 +174,21 @@ class Console:
 
 
 def to_json(value: Any) -> Any:
+    """Dataclasses, times and paths in JSON's terms. A number that JSON has no word for (a loss of nan) is null."""
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_json(item) for item in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return to_json(asdict(value))
     if isinstance(value, datetime):
         return value.astimezone().isoformat(timespec="seconds")
     if isinstance(value, Path):
         return str(value)
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
+    if isinstance(value, float) and not isfinite(value):
+        return None
+    if value is None or isinstance(value, (str, int, float)):
+        return value
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 

@@ -7,7 +7,8 @@ DogbreedError          1   something went wrong
 ├── JobFailed          5   a job or an endpoint ended Failed or Stopped
 ├── QualityGateMissed  6   the model is worse than --min-accuracy
 ├── LimitExceeded      7   a quota or a budget
-└── WaitTimedOut       8   we stopped waiting; the job is still running
+├── WaitTimedOut       8   we stopped waiting; the job is still running
+└── Interrupted      130   Ctrl-C
 """
 
 
@@ -50,3 +51,7 @@ class LimitExceeded(DogbreedError):
 
 class WaitTimedOut(DogbreedError):
     exit_code = 8
+
+
+class Interrupted(DogbreedError):
+    exit_code = 130

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import ipaddress
-import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import BinaryIO
 
+from dogbreed_cli import image_files
 from dogbreed_cli.errors import DogbreedError, UsageError
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
+SUFFIXES = set().union(*image_files.SUFFIXES.values())
 # What a real-time endpoint takes: https://docs.aws.amazon.com/sagemaker/latest/dg/realtime-endpoints.html
 MAX_BYTES = 6_291_456
-MAX_DOWNLOAD = 64 * 2**20
-TIMEOUT_SECONDS = 20
+# Read into memory, whatever it is that somebody names.
+MAX_READ = 64 * 2**20
+TIMEOUT_SECONDS, DOWNLOAD_SECONDS = 20, 120
+MAX_SIDE = 2048
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,12 @@ class Picture:
 
     def read(self) -> tuple[bytes, str]:
         """The bytes to send and their content type, by content. Raises DogbreedError for what is no image."""
-        data = self.load()
+        try:
+            data = self.load()
+        except OSError as error:
+            raise DogbreedError(f"cannot be read: {error.strerror or error}") from None
+        if len(data) > MAX_READ:
+            raise DogbreedError(f"larger than {MAX_READ >> 20} MB")
         content_type = sniff(data)
         if content_type is None:
             raise DogbreedError("no JPEG, PNG or WebP image" if data else "an empty file")
@@ -36,7 +44,8 @@ class Picture:
 def open_source(source: str) -> Iterator[Picture]:
     """Raises DogbreedError where there is nothing to read."""
     if source == "-":
-        yield Picture("-", sys.stdin.buffer.read)
+        data = read(sys.stdin.buffer)  # here, not in a thread, which Ctrl-C would not reach
+        yield Picture("-", lambda: data)
     elif "://" in source:
         yield Picture(source, lambda: download(source))
     else:
@@ -45,14 +54,29 @@ def open_source(source: str) -> Iterator[Picture]:
 
 def open_path(path: Path) -> Iterator[Picture]:
     if path.is_dir():
-        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+        found = sorted(file for file in path.rglob("*") if is_image(file, path))
         if not found:
             raise DogbreedError("a folder without images")
-        yield from (Picture(str(file), file.read_bytes) for file in found)
+        yield from (Picture(str(file), partial(read_file, file)) for file in found)
     elif path.is_file():
-        yield Picture(str(path), path.read_bytes)
+        yield Picture(str(path), partial(read_file, path))
     else:
         raise DogbreedError("no such file")
+
+
+def is_image(file: Path, folder: Path) -> bool:
+    """By its name, as `upload` does; hidden files and what lies in hidden folders (our own .dogbreed) are none."""
+    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+    return not hidden and file.suffix.lower() in SUFFIXES and file.is_file()
+
+
+def read_file(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return read(file)
+
+
+def read(stream: BinaryIO) -> bytes:
+    return stream.read(MAX_READ + 1)
 
 
 def sniff(data: bytes) -> str | None:
@@ -67,50 +91,71 @@ def shrink(data: bytes) -> bytes:
     """An image over the endpoint's limit as a smaller JPEG. The network looks at a few hundred pixels anyway."""
     import io
 
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps
 
+    size, out = (MAX_SIDE, MAX_SIDE), io.BytesIO()
     try:
         with Image.open(io.BytesIO(data)) as opened:
-            opened.draft("RGB", (2048, 2048))
+            opened.draft("RGB", size)
             picture = ImageOps.exif_transpose(opened).convert("RGB")
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+    except Exception as error:  # A decoder may raise anything on a broken file: OSError, ValueError, SyntaxError, ...
         raise DogbreedError(f"cannot be decoded: {error}") from None
-    picture.thumbnail((2048, 2048))
-    out = io.BytesIO()
+    picture.thumbnail(size)
     picture.save(out, "JPEG", quality=90)
     return out.getvalue()
 
 
-def download(url: str) -> bytes:
-    """https only, to public addresses only, at most MAX_DOWNLOAD bytes. Raises DogbreedError."""
+def download(url: str, check: Callable[[str], None] | None = None) -> bytes:
+    """https only, to public addresses only (`check`, for every redirect anew), at most MAX_READ. Raises DogbreedError.
+
+    The name may resolve to another address a moment later; a host of a private network that then answers has no
+    certificate for that name.
+    """
     import requests
 
+    end = time.monotonic() + DOWNLOAD_SECONDS
     for _ in range(5):
-        check_address(url)
+        (check or check_address)(url)
         try:
             with requests.get(url, stream=True, timeout=TIMEOUT_SECONDS, allow_redirects=False) as response:
                 if response.is_redirect:
                     url = requests.compat.urljoin(url, response.headers["Location"])
                     continue
                 response.raise_for_status()
-                data = response.raw.read(MAX_DOWNLOAD + 1, decode_content=True)
-        except requests.RequestException as error:
+                data = bytearray()
+                for chunk in response.iter_content(2**16):
+                    data += chunk
+                    if len(data) > MAX_READ:
+                        raise DogbreedError(f"larger than {MAX_READ >> 20} MB")
+                    if time.monotonic() > end:
+                        raise DogbreedError(f"not there after {DOWNLOAD_SECONDS} s")
+                return bytes(data)
+        except (requests.RequestException, ValueError) as error:
             raise DogbreedError(f"cannot be fetched: {error}") from None
-        if len(data) > MAX_DOWNLOAD:
-            raise DogbreedError(f"larger than {MAX_DOWNLOAD >> 20} MB")
-        return data
     raise DogbreedError("too many redirects")
 
 
 def check_address(url: str) -> None:
-    """A URL from somewhere must not make this machine ask its own network. Raises UsageError."""
-    parts = urlsplit(url)
-    if parts.scheme != "https" or not parts.hostname:
-        raise UsageError("only https:// URLs are fetched", fix="download it, and give the file")
+    """A URL from somewhere must not make this machine ask its own network. Raises DogbreedError."""
+    import ipaddress
+    import socket
+    from urllib.parse import urlsplit
+
     try:
-        found = socket.getaddrinfo(parts.hostname, parts.port or 443, proto=socket.IPPROTO_TCP)
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or 443
+        if parts.scheme != "https" or not host:
+            raise UsageError("only https:// URLs are fetched", fix="download it, and give the file")
+        found = {entry[4][0] for entry in socket.getaddrinfo(host, port, proto=socket.IPPROTO_TCP)}
     except OSError as error:
-        raise DogbreedError(f"{parts.hostname} cannot be resolved: {error}") from None
-    for entry in found:
-        if not ipaddress.ip_address(entry[4][0]).is_global:
-            raise UsageError(f"{parts.hostname} is on a private network", fix="download it, and give the file")
+        raise DogbreedError(f"{host} cannot be resolved: {error}") from None
+    except ValueError as error:  # a port of 99999, a bracket without its partner, a name that no host can have
+        raise UsageError(f"{url} is no URL: {error}") from None
+    for text in found:
+        address = ipaddress.ip_address(text)
+        # 64:ff9b::/96 is the IPv4 internet seen through NAT64: what counts is the address inside.
+        if address in ipaddress.ip_network("64:ff9b::/96"):
+            address = ipaddress.ip_address(int(address) & 0xFFFFFFFF)
+        address = getattr(address, "ipv4_mapped", None) or address
+        if not address.is_global or address.is_multicast:
+            raise UsageError(f"{host} is on a private network", fix="download it, and give the file")

@@ -134,7 +134,7 @@ def endpoint_config(config: Config, model_name: str) -> dict[str, Any]:
     }
     digest = hashlib.sha256(json.dumps(variant, sort_keys=True).encode()).hexdigest()[:8]
     return {
-        "EndpointConfigName": f"{model_name}-{digest}",
+        "EndpointConfigName": f"{model_name[:54].rstrip('-')}-{digest}",  # at most 63 characters
         "ProductionVariants": [variant],
         "Tags": tags(config),
     }

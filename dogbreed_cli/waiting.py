@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from dogbreed_cli.console import Console
-from dogbreed_cli.errors import WaitTimedOut
+from dogbreed_cli.errors import Interrupted, WaitTimedOut
 
 
 def wait_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -30,7 +30,6 @@ def detachable(console: Console, attach: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        console.note(f"\ndetached; the job runs on. To follow it again: {attach}")
-        raise
+        raise Interrupted("detached; the job runs on", "Ctrl-C", f"to follow it again: {attach}") from None
     except WaitTimedOut as error:
         raise WaitTimedOut(error.what, error.why, f"to follow it again: {attach}") from None

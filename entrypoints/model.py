@@ -121,9 +121,13 @@ def replace_head(network, head, classes):
         new = nn.Linear(old.in_features, classes)
     else:
         new = nn.Conv2d(old.in_channels, classes, kernel_size=old.kernel_size)
-    parent, _, name = head.rpartition(".")
-    setattr(network.get_submodule(parent), name, new)
+    set_submodule(network, head, new)
     return new
+
+
+def set_submodule(network, name, module):
+    parent, _, child = name.rpartition(".")
+    setattr(network.get_submodule(parent), child, module)
 
 
 # ---- weights

@@ -28,12 +28,13 @@ import torch
 import torchvision
 from artifacts import label_ranks, prediction_rows, write_csv
 from debug import Debugger
+from head import standardize_head
 from model import UserError, written_beside
 from profiler import PhaseTimer
 from torch import nn
 from torch.utils.data import Subset
 
-CALIBRATION_IMAGES = 256
+CALIBRATION_IMAGES = 128
 
 
 def parse_args(argv=None):
@@ -111,6 +112,7 @@ def main(args):
     print(f"{len(classes)} classes, images: {counts}, device {device}", flush=True)
 
     network, head_name = model.build_network(args.backbone, args.image_size)
+    same_head = False
     if args.weights == "none":
         head = model.replace_head(network, head_name, len(classes))
     else:
@@ -123,11 +125,14 @@ def main(args):
         print(f"weights {weights_name}: loaded the {what}", flush=True)
     model.freeze(network, head)
     network.to(device)
-    calibrated = False
+    timer.switch("calibrate")
+    sample = sample_images(train_set, eval_transform, args, device)
+    calibrated = args.weights == "none" and model.calibrate_batch_norm(network, sample())
     if args.weights == "none":
-        timer.switch("calibrate")
-        calibrated = calibrate(network, train_set, eval_transform, args, device)
-        timer.switch("initialize")
+        how = "BatchNorm calibrated on training images" if calibrated else "there is no BatchNorm to calibrate"
+        print(f"WARNING: random weights: the backbone has learnt nothing, expect poor accuracy; {how}", flush=True)
+    standardized = standardize_head(network, head_name, sample(), keep=same_head)
+    timer.switch("initialize")
 
     loss_fn = nn.CrossEntropyLoss()
     if args.optimizer == "adamw":
@@ -188,6 +193,7 @@ def main(args):
 
     timer.switch("save")
     debugger.close()  # before the model is saved: a hooked module must not get into an artifact
+    model.set_submodule(network, head_name, standardized.fold())
     folders = ("train", "valid", "test", "pretrained", "model_dir", "output_data_dir")
     about = {
         "schema_version": 1,
@@ -252,17 +258,14 @@ def evaluate(network, loader, loss_fn, debugger, timer, device):
     return total / len(labels), accuracy, logits
 
 
-def calibrate(network, train_set, eval_transform, args, device):
-    """Give a random network BatchNorm statistics, from some training images as they look in evaluation."""
+def sample_images(train_set, eval_transform, args, device):
+    """A function that gives batches of some training images, as they look in evaluation: the same at each call."""
     plain = copy.copy(train_set)
     plain.transform = eval_transform
     chosen = torch.randperm(len(plain), generator=torch.Generator().manual_seed(args.seed))[:CALIBRATION_IMAGES]
     # Batches of a fixed size, or tuning the batch-size would tune the backbone; never of one image, which may not do.
     loader = data.make_loader(Subset(plain, chosen.tolist()), 32, args.workers)
-    done = model.calibrate_batch_norm(network, (images.to(device) for images, _ in loader if len(images) > 1))
-    how = f"BatchNorm calibrated on {len(chosen)} training images" if done else "there is no BatchNorm to calibrate"
-    print(f"WARNING: random weights: the backbone has learnt nothing, expect poor accuracy; {how}", flush=True)
-    return done
+    return lambda: (images.to(device) for images, _ in loader if len(images) > 1)
 
 
 def check_finite(loss, epoch, args):

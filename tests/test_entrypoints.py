@@ -30,12 +30,6 @@ COMMON = ["--backbone", "resnet18", "--image-size", "64"]
 ALONE = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
 
 
-@pytest.fixture(scope="session")
-def image_python():
-    """The interpreter of the local container image."""
-    return os.environ.get("DOGBREED_IMAGE_PYTHON", "/nonexistent")
-
-
 # ---- pictures
 
 

@@ -47,7 +47,9 @@ Examples:
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Also write the answers to this file.")
 @click.pass_obj
 def predict(app: App, sources: tuple[str, ...], top_k: int, endpoint: str | None, csv_file: Path | None) -> None:
-    """Classify images: files, folders (searched through), https URLs, or - for standard input.
+    """Classify images: files, folders, https URLs, or - for stdin.
+
+    Folders are searched through; what is hidden in them is left out.
 
     An image that cannot be read or is refused is reported, the others go on, and the exit code is 1 at the end.
     """

@@ -29,7 +29,11 @@ Examples:
 @click.option("--open", "open_page", is_flag=True, help="Open the page in a browser.")
 @click.pass_obj
 def report(app: App, job: str | None, tuning_job: str | None, output: Path, open_page: bool) -> None:
-    """Write report.html, metrics.json and CSV files about a training job."""
+    """Write a page, metrics and tables about a training job.
+
+    report.html is one file that needs no network; beside it stand metrics.json, history.csv, trials.csv, per_class.csv
+    and predictions.csv.
+    """
     from dogbreed_cli.report import build, summarize, to_json, write
 
     config = app.config()

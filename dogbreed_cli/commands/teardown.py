@@ -43,8 +43,9 @@ Examples:
 @click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
 @click.pass_obj
 def teardown(app: App, data: bool, logs: bool, yes: bool, dry_run: bool) -> None:
-    """Remove the project's endpoints, endpoint configs and models, and stop its running jobs.
+    """Remove endpoints and models, stop running jobs.
 
+    Shows first what it found: endpoints, endpoint configs, models and running jobs, on demand also what lies in S3.
     Only what carries the project's tag is touched. Running it again is safe.
     """
     config = app.config()

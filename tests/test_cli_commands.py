@@ -1,0 +1,194 @@
+"""Commands where nothing is there yet, their one document with --json, and the requests that --dry-run prints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.validate import ParamValidator
+from click.testing import CliRunner
+from conftest import SMALL, Dogbreed
+
+from dogbreed_cli import requests
+from dogbreed_cli.cli import cli
+from dogbreed_cli.config import Config
+from dogbreed_cli.local import ROLE_ARN, Home, connect, wire
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, image_python: Path) -> Path:
+    """An empty working directory. `local.python` stands for the image, so that nothing has to be looked for."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in {**SMALL, "DOGBREED_LOCAL__PYTHON": str(image_python)}.items():
+        monkeypatch.setenv(name, value)
+    for name in ("DOGBREED_HOME", "DOGBREED_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def invoke(*arguments: str, code: int = 0, **options: Any) -> Any:
+    result = CliRunner().invoke(cli, list(arguments), **options)
+    assert result.exit_code == code, f"{arguments}\n{result.stdout}\n{result.stderr}"
+    return result
+
+
+def document(*arguments: str, code: int = 0, **options: Any) -> dict[str, Any]:
+    return json.loads(invoke("--json", *arguments, code=code, **options).stdout)
+
+
+def contents(folder: Path) -> dict[str, int]:
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def created(folder: Path) -> list[str]:
+    """All files but the home's own .gitignore."""
+    return [name for name in contents(folder) if name != ".dogbreed/.gitignore"]
+
+
+def make_model(folder: Path, name: str = "dogbreed-train-1") -> Any:
+    """A model of the project, as `deploy` leaves one behind; returns the client."""
+    client = connect(Home(folder / ".dogbreed")).client("sagemaker")
+    site = requests.Site("bucket", ROLE_ARN, "image")
+    client.create_model(**requests.model(Config(), site, name, "s3://bucket/model.tar.gz"))
+    return client
+
+
+# ---- nothing is there yet
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what", "fix"),
+    [
+        (["predict", "dog.png"], "no endpoint dogbreed-endpoint", "dogbreed deploy"),
+        (["train"], "no images at s3://", "dogbreed upload DIR"),
+        (["train", "--dry-run"], "no images at s3://", "dogbreed upload DIR"),
+        (["tune"], "no images at s3://", "dogbreed upload DIR"),
+        (["tune", "--dry-run"], "no images at s3://", "dogbreed upload DIR"),
+        (["train", "--from-best"], "no completed tuning job", "dogbreed tune"),
+        (["train", "--tuning-job", "dogbreed-tune-1"], "no tuning job dogbreed-tune-1", "dogbreed status"),
+        (["train", "--attach", "dogbreed-train-1"], "no training job dogbreed-train-1", "dogbreed status"),
+        (["tune", "--attach", "dogbreed-tune-1"], "no tuning job dogbreed-tune-1", "dogbreed status"),
+        (["report"], "no completed training job", "dogbreed train"),
+        (["report", "--job", "x"], "no training job x", "dogbreed status"),
+        (["deploy"], "no completed training job", "dogbreed train"),
+        (["deploy", "--job", "x"], "no training job x", "dogbreed status"),
+        (["logs"], "has no training job", "name a job"),
+    ],
+    ids=lambda it: " ".join(it) if isinstance(it, list) else "",
+)
+def test_what_is_missing_is_said_with_the_next_step(
+    arguments: list[str], what: str, fix: str, folder: Path, dogs: Path
+) -> None:
+    dog = next(dogs.rglob("*.jpg"))
+    arguments = [str(dog) if argument == "dog.png" else argument for argument in arguments]
+    result = invoke(*arguments, code=1)
+    assert result.stdout == ""
+    assert what in result.stderr
+    assert fix in result.stderr
+    assert result.stderr.count("error:") == 1
+    found = document(*arguments, code=1)
+    assert what in found["error"]
+    assert fix in found["fix"]
+    assert created(folder) == []
+
+
+def test_status_and_teardown_of_nothing(folder: Path) -> None:
+    assert "nothing is running" in invoke("status").stdout
+    assert document("status")["items"] == []
+    for options in ([], ["--yes"], ["--dry-run"], ["--yes", "--data", "--logs"]):
+        assert "is there to remove" in invoke("teardown", *options).stdout
+        assert document("teardown", *options)["removed"] == []
+    assert created(folder) == []
+
+
+def test_upload_of_nothing(folder: Path) -> None:
+    assert invoke("upload", "missing", code=2).stdout == ""
+    (folder / "empty").mkdir()
+    assert document("upload", "empty", code=2)["code"] == 2
+    assert created(folder) == []
+
+
+# ---- one document, or a quiet result
+
+
+def test_upload_with_json_and_quiet(folder: Path, dogs: Path) -> None:
+    found = document("upload", str(dogs))
+    assert found["counts"] == {"train": 96, "valid": 36, "test": 36}
+    assert (found["sent"], len(found["classes"])) == (168, 6)
+    again = invoke("-q", "upload", str(dogs))
+    assert again.stderr == ""
+    assert "168 were there" in again.stdout
+
+
+def test_predict_goes_on_after_a_bad_file(folder: Path) -> None:
+    (folder / "notes.jpg").write_text("no image")
+    found = document("predict", "notes.jpg", "missing.jpg", "http://127.0.0.1/a.jpg", "-", code=1, input=b"")
+    said = [answer["error"] for answer in found["answers"]]
+    assert [answer["image"] for answer in found["answers"]] == [
+        "notes.jpg",
+        "missing.jpg",
+        "http://127.0.0.1/a.jpg",
+        "-",
+    ]
+    for text, expected in zip(said, ("no JPEG", "no such file", "only https://", "an empty file"), strict=True):
+        assert expected in text
+
+
+def test_teardown_where_nobody_can_be_asked(folder: Path) -> None:
+    client = make_model(folder)
+    found = document("teardown", code=2)
+    assert "--yes" in found["fix"]
+    assert invoke("teardown", code=2).stdout == ""
+    planned = document("teardown", "--dry-run")["planned"]
+    assert [(item["kind"], item["name"]) for item in planned] == [("model", "dogbreed-train-1")]
+    assert len(client.list_models()["Models"]) == 1
+    assert [item["name"] for item in document("teardown", "--yes")["removed"]] == ["dogbreed-train-1"]
+    assert client.list_models()["Models"] == []
+
+
+def test_teardown_leaves_what_is_another_s(folder: Path) -> None:
+    client = connect(Home(folder / ".dogbreed")).client("sagemaker")
+    client.create_model(ModelName="dogbreed-by-hand", ExecutionRoleArn=ROLE_ARN, PrimaryContainer={"Image": "image"})
+    assert document("teardown", "--yes")["removed"] == []
+    assert len(client.list_models()["Models"]) == 1
+
+
+def test_in_a_process_of_its_own_stdout_is_one_document(dogbreed: Dogbreed) -> None:
+    assert dogbreed.json("status")["items"] == []
+    done = dogbreed.run("--json", "teardown", "--yes")
+    assert done.stderr == ""
+    assert json.loads(done.stdout)["removed"] == []
+    assert dogbreed.json("init")["written"] == "config.toml"
+    assert "\x1b[" not in dogbreed.run("init", "--print").stdout
+
+
+# ---- --dry-run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "operation"),
+    [
+        (["train", "--dry-run"], "CreateTrainingJob"),
+        (["train", "--dry-run", "--lr", "0.5", "--epochs", "2", "--name", "dogbreed-mine"], "CreateTrainingJob"),
+        (["tune", "--dry-run"], "CreateHyperParameterTuningJob"),
+        (["tune", "--dry-run", "--strategy", "Random", "--max-jobs", "9"], "CreateHyperParameterTuningJob"),
+        (["tune", "--dry-run", "--warm-start", "dogbreed-tune-1"], "CreateHyperParameterTuningJob"),
+    ],
+    ids=lambda it: " ".join(it) if isinstance(it, list) else "",
+)
+def test_dry_run_prints_what_would_be_sent_and_sends_nothing(
+    arguments: list[str], operation: str, folder: Path, dogs: Path
+) -> None:
+    invoke("-q", "upload", str(dogs))
+    before = contents(folder)
+    found = document(*arguments)
+    assert contents(folder) == before
+    [request] = found["dry_run"]
+    model = botocore.session.get_session().get_service_model("sagemaker").operation_model(operation)
+    report = ParamValidator().validate(request, model.input_shape)
+    assert not report.has_errors(), report.generate_report()
+    wire.validate(model, request)
+    assert json.loads(invoke(*arguments).stdout) == found

@@ -1,0 +1,238 @@
+"""Settings: which source wins, what a mistake says, and that config.example.toml tells the truth about all of them."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from dogbreed_cli import requests
+from dogbreed_cli.config import Config, load, merge, parse_assignment
+from dogbreed_cli.errors import UsageError
+from dogbreed_cli.sections import HYPERPARAMETERS, Range
+
+ROOT = Path(__file__).parent.parent
+EXAMPLE = ROOT / "config.example.toml"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for variable in [name for name in os.environ if name.startswith("DOGBREED_")]:
+        monkeypatch.delenv(variable)
+    return tmp_path
+
+
+def settings(*assignments: str, text: str | None = None) -> Config:
+    if text is not None:
+        Path("config.toml").write_text(text, encoding="utf-8")
+    flags: dict[str, Any] = {}
+    for assignment in assignments:
+        flags = merge(flags, parse_assignment(assignment))
+    return load(None, flags)
+
+
+def refused(*assignments: str, text: str | None = None) -> str:
+    with pytest.raises(UsageError) as caught:
+        settings(*assignments, text=text)
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+# ---- precedence
+
+
+def test_defaults_need_no_file() -> None:
+    config = settings()
+    assert (config.target, config.train.epochs, config.prefix) == ("local", 10, "dogbreed")
+
+
+def test_flag_over_environment_over_file_over_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "[train]\nepochs = 11\nbatch_size = 12\nlr = 0.5\n"
+    monkeypatch.setenv("DOGBREED_TRAIN__EPOCHS", "21")
+    monkeypatch.setenv("DOGBREED_TRAIN__BATCH_SIZE", "22")
+    train = settings("train.epochs=31", text=text).train
+    assert (train.epochs, train.batch_size, train.lr, train.optimizer) == (31, 22, 0.5, "adamw")
+
+
+def test_precedence_bound_by_bound_in_a_range(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = '[tune.ranges.lr]\nmin = 0.002\nmax = 0.003\nscaling = "Linear"\n'
+    monkeypatch.setenv("DOGBREED_TUNE__RANGES__LR__MAX", "0.5")
+    lr = settings("tune.ranges.lr.max=0.9", text=text).tune.ranges["lr"]
+    assert (lr.min, lr.max, lr.scaling) == (0.002, 0.9, "Linear")
+    assert settings(text=text).tune.ranges["lr"].max == 0.5
+    monkeypatch.delenv("DOGBREED_TUNE__RANGES__LR__MAX")
+    assert settings(text="").tune.ranges["lr"] == Range(min=1e-4, max=1e-1, scaling="Logarithmic")
+
+
+def test_one_bound_alone_stands_over_the_default_range() -> None:
+    ranges = settings("tune.ranges.lr.max=0.01").tune.ranges
+    assert (ranges["lr"].min, ranges["lr"].max, ranges["lr"].scaling) == (1e-4, 0.01, "Logarithmic")
+    assert ranges["batch-size"].values == (16, 32, 64, 128)
+
+
+def test_values_replace_a_default_range_of_bounds_and_the_other_way_round() -> None:
+    ranges = settings("tune.ranges.lr.values=[0.1, 0.2]", "tune.ranges.batch-size={min = 8, max = 64}").tune.ranges
+    assert ranges["lr"].values == (0.1, 0.2)
+    assert ranges["lr"].min is None
+    assert (ranges["batch-size"].min, ranges["batch-size"].max) == (8, 64)
+
+
+def test_an_environment_variable_reaches_a_hyphenated_range_and_keeps_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOGBREED_TUNE__RANGES__BATCH_SIZE__MIN", "8")
+    monkeypatch.setenv("DOGBREED_TUNE__RANGES__BATCH_SIZE__MAX", "64")
+    monkeypatch.setenv("DOGBREED_TUNE__RANGES__LR__MAX", "1.0")
+    ranges = settings().tune.ranges
+    assert [type(bound) for bound in (ranges["batch-size"].min, ranges["batch-size"].max)] == [int, int]
+    assert isinstance(ranges["lr"].max, float)
+
+
+def test_lists_and_sections_in_the_environment_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOGBREED_DEBUGGER__COLLECTIONS", '["losses"]')
+    monkeypatch.setenv("DOGBREED_TRAIN", '{"epochs": 4}')
+    config = settings()
+    assert (config.debugger.collections, config.train.epochs) == (("losses",), 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("model.weights=none", "none"),
+        ("model.weights=s3://bucket/w.pt", "s3://bucket/w.pt"),
+        ('project.name="123"', "123"),
+        ("train.lr=1e-3", 1e-3),
+        ("train.lr=.5", 0.5),
+        ("tune.early_stopping=true", True),
+        ('debugger.collections=["weights"]', ("weights",)),
+    ],
+)
+def test_set_takes_toml_or_a_plain_word(text: str, value: Any) -> None:
+    section, key = text.partition("=")[0].split(".")
+    assert getattr(getattr(settings(text), section), key) == value
+
+
+# ---- mistakes
+
+
+@pytest.mark.parametrize(
+    ("assignment", "said"),
+    [
+        ("train.epocs=3", "unknown key train.epocs in command line did you mean epochs?"),
+        ("trian.epochs=3", "unknown key trian in command line did you mean train?"),
+        ("tune.ranges.lr.maxx=3", "unknown key tune.ranges.lr.maxx in command line did you mean max?"),
+        (
+            "tune.ranges.batchsize.values=[1]",
+            "unknown key tune.ranges.batchsize in command line did you mean batch-size",
+        ),
+        ("deploy.xyzzy=3", "unknown key deploy.xyzzy in command line allowed are instance_type, instance_count"),
+        ("_env_file=x", "unknown key _env_file in command line"),
+        ("train.epochs=many", "train.epochs = 'many' in command line cannot be used"),
+        ("train.epochs=true", "train.epochs = True in command line cannot be used true and false are no values"),
+        ("train.epochs=2.5", "train.epochs = 2.5 in command line"),
+        ("train.epochs=0", "greater than or equal to 1"),
+        ("train.lr=nan", "train.lr = nan in command line"),
+        ("train=3", "train = 3 in command line"),
+        ("train.epochs.x=3", "train.epochs in command line"),
+        ("tune.strategy=Bayes", "'Bayesian', 'Random', 'Grid' or 'Hyperband'"),
+        ("target=gcp", "target = 'gcp' in command line cannot be used Input should be 'local' or 'aws'"),
+        ("tune.ranges=3", "tune.ranges = 3 in command line"),
+        ("tune.ranges.lr=3", "tune.ranges.lr = 3 in command line"),
+        (
+            "tune.ranges.lr.min=1.0",
+            "tune.ranges.lr in command line cannot be used min (1.0) must be less than max (0.1)",
+        ),
+        ("tune.ranges.lr.max=inf", "tune.ranges.lr.max = inf in command line cannot be used"),
+        ("tune.ranges.lr.min=0.0", "scaling Logarithmic needs min > 0"),
+        ("tune.ranges.lr={values = [1.0], min = 0.1, max = 1.0}", "give either values or min and max, not both"),
+        ("tune.ranges.seed.min=1", "give values = [...], or both min and max"),
+        ("tune.ranges.batch-size.values=[]", "1 to 30 values"),
+        ("tune.ranges.batch-size.values=[8, 8]", "each value once"),
+        ("tune.ranges.batch-size.values=[true]", "tune.ranges.batch-size.values"),
+        ("tune.ranges.batch-size={min = 0.5, max = 9.5}", "batch-size takes whole numbers only"),
+        ("tune.ranges.weight-decay={min = 0, max = 1}", "write min = 0.0 and max = 1.0"),
+        ("tune.ranges.lr.values=['a']", "lr takes numbers only"),
+        ("tune.ranges.backbone={min = 1, max = 2}", "backbone takes values = [...] of names"),
+        ("tune.objective=validation:acc", "'validation:accuracy'"),
+        ("tune.objective=validation:accuracy", 'goes with objective_type = "Maximize"'),
+        ("tune.strategy=Grid", "strategy Grid takes values = [...] for every range"),
+        ("aws.role_arn=arn:aws:iam::1:role/r", "aws.role_arn = 'arn:aws:iam::1:role/r' in command line"),
+        ("aws.bucket=My_Bucket", "aws.bucket"),
+        ("aws.prefix=/", "aws.prefix"),
+        ("project.name=ends-", "project.name"),
+        ("project.name=fourteen-chars", "project.name"),
+        ("train.instance_type=g4dn.xlarge", "train.instance_type"),
+        ("debugger.collections=['relu']", "debugger.collections"),
+        ("train.seed=4294967296", "train.seed"),
+        ("train.epochs", "--set train.epochs has no value"),
+        ("=3", "has no value"),
+    ],
+)
+def test_a_mistake_names_the_key_its_source_and_what_is_allowed(assignment: str, said: str) -> None:
+    assert said in refused(assignment)
+
+
+def test_hyperband_contradictions() -> None:
+    assert "early_stopping = false" in refused("tune.strategy=Hyperband", "tune.early_stopping=true")
+    assert "remove ranges.epochs" in refused("tune.strategy=Hyperband", "tune.ranges.epochs.values=[1, 2]")
+
+
+def test_the_file_is_named() -> None:
+    assert "unknown key train.epocs in config.toml" in refused(text="[train]\nepocs = 3")
+    assert "train.epochs = 'x' in config.toml" in refused(text="[train]\nepochs = 'x'")
+    assert "config.toml is not valid TOML" in refused(text="[train\nepochs = 3")
+    assert "line 2" in refused(text="[train]\nepochs = \nlr = 1")
+    Path("config.toml").write_bytes(b"# \xff\n")
+    assert "config.toml is not valid TOML" in refused()
+    Path("config.toml").write_bytes(b"\xef\xbb\xbf[train]\nepochs = 3\n")  # as Windows' Notepad saves it
+    assert settings().train.epochs == 3
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("DOGBREED_TRIAN__EPOCHS", "3", "unknown environment variable DOGBREED_TRIAN__EPOCHS did you mean train?"),
+        ("DOGBREED_TRAIN__EPOCS", "3", "unknown key train.epocs in environment did you mean epochs?"),
+        ("DOGBREED_TUNE__RANGES__LR__MAXX", "3", "unknown key tune.ranges.lr.maxx in environment"),
+        ("DOGBREED_TUNE__RANGES__BATCHSIZE__MAX", "3", "unknown key tune.ranges.batchsize in environment"),
+        ("DOGBREED_TRAIN__EPOCHS", "many", "train.epochs = 'many' in environment"),
+        ("DOGBREED_TRAIN__EPOCHS", "", "train.epochs = '' in environment"),
+        ("DOGBREED_TRAIN", "many", "DOGBREED_TRAIN in environment cannot be read"),
+        ("DOGBREED_PREFIX", "x", "unknown environment variable DOGBREED_PREFIX"),
+    ],
+)
+def test_the_environment_is_named(monkeypatch: pytest.MonkeyPatch, variable: str, value: str, said: str) -> None:
+    monkeypatch.setenv(variable, value)
+    assert said in refused()
+
+
+def test_a_file_that_was_named_must_be_there() -> None:
+    with pytest.raises(UsageError, match=r"no config file other.toml.*--config other.toml init"):
+        load(Path("other.toml"))
+
+
+def test_the_config_is_frozen() -> None:
+    config = settings()
+    with pytest.raises(ValidationError):
+        config.target = "aws"  # type: ignore[misc]
+    with pytest.raises(ValidationError):
+        config.train.epochs = 3  # type: ignore[misc]
+
+
+# ---- what the config repeats of others
+
+
+def test_the_hyperparameters_are_those_of_the_script() -> None:
+    script = (ROOT / "entrypoints" / "train.py").read_text()
+    arguments = dict(re.findall(r'parser\.add_argument\("--([a-z-]+)"(?:, type=(\w+))?', script))
+    kinds = {"int": int, "float": float, "": str}
+    assert {name: kinds[kind] for name, kind in arguments.items()} == HYPERPARAMETERS
+
+
+def test_every_metric_of_the_requests_is_an_objective() -> None:
+    for metric in requests.METRICS:
+        kind = "Maximize" if metric.endswith("accuracy") else "Minimize"
+        assert settings(f"tune.objective={metric}", f"tune.objective_type={kind}").tune.objective == metric

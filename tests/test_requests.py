@@ -1,0 +1,250 @@
+"""What is sent: accepted by botocore's own checks and by the service model's patterns, enums and lengths; readable."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import random
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.validate import ParamValidator
+
+from dogbreed_cli import requests
+from dogbreed_cli.config import Config, load, merge, parse_assignment
+from dogbreed_cli.local import wire
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+SITE = requests.Site(
+    bucket="sagemaker-us-east-1-123456789012",
+    role_arn="arn:aws:iam::123456789012:role/service-role/AmazonSageMaker-ExecutionRole",
+    image="763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.8.0-gpu-py312",
+)
+INPUTS = requests.Inputs(
+    source="s3://sagemaker-us-east-1-123456789012/dogbreed/source/0123456789abcdef/sourcedir.tar.gz",
+    data="s3://sagemaker-us-east-1-123456789012/dogbreed/data",
+    splits=("train", "valid", "test"),
+)
+WITH_WEIGHTS = requests.Inputs(INPUTS.source, INPUTS.data, ("train",), "s3://bucket/dogbreed/weights/0123/resnet.pt")
+LONGEST = "a-b-c-d-e-f-g"  # 13 characters, the most that config.py allows
+
+
+def settings(*assignments: str) -> Config:
+    flags: dict[str, Any] = {}
+    for assignment in assignments:
+        flags = merge(flags, parse_assignment(assignment))
+    return load(None, flags)
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for variable in [name for name in os.environ if name.startswith("DOGBREED_")]:
+        monkeypatch.delenv(variable)
+
+
+@cache
+def service() -> Any:
+    return botocore.session.get_session().get_service_model("sagemaker")
+
+
+def check(operation: str, request: dict[str, Any]) -> None:
+    model = service().operation_model(operation)
+    report = ParamValidator().validate(request, model.input_shape)
+    assert not report.has_errors(), report.generate_report()
+    wire.validate(model, request)
+
+
+# ---- every request is accepted
+
+
+@pytest.mark.parametrize(
+    "assignments",
+    [
+        (),
+        ("debugger.enabled=false",),
+        ('debugger.collections=["losses", "weights", "gradients", "biases"]', "debugger.save_interval=1"),
+        (f"project.name={LONGEST}", "aws.prefix=/team/dogs/"),
+        ("train.instance_type=ml.p4d.24xlarge", "train.max_run=2419200", "model.weights=IMAGENET1K_V2"),
+    ],
+)
+@pytest.mark.parametrize("inputs", [INPUTS, WITH_WEIGHTS])
+def test_training(assignments: tuple[str, ...], inputs: requests.Inputs) -> None:
+    config = settings(*assignments)
+    name = f"{config.project.name}-train-261122-194300"
+    request = requests.training(config, SITE, inputs, name, {"lr": 0.01, "batch-size": 16}, "dogbreed-tune-1")
+    check("CreateTrainingJob", request)
+    assert ("DebugHookConfig" in request) == config.debugger.enabled
+    assert requests.decode(request["HyperParameters"])["lr"] == 0.01
+    assert ("pretrained" in channels(request)) == (inputs.weights is not None)
+    assert requests.decode(request["HyperParameters"])["weights"] == (
+        "pretrained" if inputs.weights else config.model.weights
+    )
+
+
+@pytest.mark.parametrize(
+    "assignments",
+    [
+        (),
+        ("tune.strategy=Random", "tune.early_stopping=true", f"project.name={LONGEST}"),
+        ("tune.strategy=Grid", "tune.ranges.lr.values=[0.1, 0.01]", "tune.max_jobs=8"),
+        ("tune.strategy=Hyperband", "tune.epochs=9"),
+        ("tune.ranges.batch-size={min = 8, max = 128, scaling = 'Logarithmic'}",),
+        ("tune.ranges.weight-decay={min = 0.0, max = 0.5, scaling = 'ReverseLogarithmic'}",),
+        ("tune.ranges.optimizer.values=['adamw', 'sgd']", "tune.ranges.backbone.values=['resnet18', 'resnet50']"),
+        ("tune.ranges.epochs={min = 1, max = 9}", "tune.ranges.data-fraction={min = 0.1, max = 0.5}"),
+        ("tune.max_jobs=1", "tune.max_parallel_jobs=100"),
+        ("tune.objective=validation:accuracy", "tune.objective_type=Maximize"),
+    ],
+)
+@pytest.mark.parametrize("warm_start", [(), ("dogbreed-tune-261121-194300", "dogbreed-tune-261120-194300")])
+def test_tuning(assignments: tuple[str, ...], warm_start: tuple[str, ...]) -> None:
+    config = settings(*assignments)
+    name = f"{config.project.name}-tune-261122-194300"
+    assert len(name) <= 32
+    request = requests.tuning(config, SITE, INPUTS, name, warm_start)
+    check("CreateHyperParameterTuningJob", request)
+    assert ("WarmStartConfig" in request) == bool(warm_start)
+    definition, search = request["TrainingJobDefinition"], request["HyperParameterTuningJobConfig"]
+    tuned = [one["Name"] for kind in search["ParameterRanges"].values() for one in kind]
+    fixed = requests.decode(definition["StaticHyperParameters"])
+    assert sorted(tuned) == sorted(config.tune.ranges)
+    assert not set(tuned) & set(fixed), "AWS refuses what is tuned and static too"
+    # What tuning tries and what training uses are the same set of hyperparameters, but for the trials' fraction.
+    full = requests.training(config, SITE, INPUTS, "t", {})["HyperParameters"]
+    assert {*tuned, *fixed} - {"data-fraction"} == set(full)
+    limits = search["ResourceLimits"]
+    assert limits["MaxParallelTrainingJobs"] <= limits["MaxNumberOfTrainingJobs"] == config.tune.max_jobs
+    metrics = {metric["Name"] for metric in definition["AlgorithmSpecification"]["MetricDefinitions"]}
+    assert search["HyperParameterTuningJobObjective"]["MetricName"] in metrics
+
+
+@pytest.mark.parametrize("assignments", [(), ("deploy.instance_count=3", "deploy.instance_type=ml.g4dn.xlarge")])
+@pytest.mark.parametrize("job", ["dogbreed-train-261122-194300", "j" * 63, "j" * 53 + "-" + "j" * 9])
+def test_serving(assignments: tuple[str, ...], job: str) -> None:
+    config = settings(*assignments)
+    artifact = f"s3://{SITE.bucket}/dogbreed/jobs/{job}/output/model.tar.gz"
+    check("CreateModel", requests.model(config, SITE, job, artifact))
+    served = requests.endpoint_config(config, job)
+    check("CreateEndpointConfig", served)
+    check("CreateEndpoint", requests.endpoint(config, requests.endpoint_name(config), served["EndpointConfigName"]))
+
+
+def test_the_endpoint_config_is_named_by_what_it_holds() -> None:
+    name = requests.endpoint_config(settings(), "job-1")["EndpointConfigName"]
+    assert name == requests.endpoint_config(settings("train.epochs=99"), "job-1")["EndpointConfigName"]
+    assert name != requests.endpoint_config(settings("deploy.instance_count=2"), "job-1")["EndpointConfigName"]
+    assert name != requests.endpoint_config(settings(), "job-2")["EndpointConfigName"]
+
+
+def test_everything_carries_the_tag() -> None:
+    config = settings("project.name=dogs")
+    made = [
+        requests.training(config, SITE, INPUTS, "j", {}, "tuning-1"),
+        requests.tuning(config, SITE, INPUTS, "j"),
+        requests.model(config, SITE, "j", "s3://b/m"),
+        requests.endpoint_config(config, "j"),
+        requests.endpoint(config, "e", "c"),
+    ]
+    for request in made:
+        assert {"Key": "dogbreed:project", "Value": "dogs"} in request["Tags"]
+    assert {"Key": "dogbreed:tuning-job", "Value": "tuning-1"} in made[0]["Tags"]
+
+
+def test_a_request_that_the_service_model_forbids_is_noticed() -> None:
+    """The check itself: both of its halves see what they are for."""
+    request = requests.training(settings(), SITE, INPUTS, "no spaces allowed", {})
+    with pytest.raises(wire.AwsError, match="trainingJobName"):
+        check("CreateTrainingJob", request)
+    del request["RoleArn"]
+    with pytest.raises(AssertionError, match="RoleArn"):
+        check("CreateTrainingJob", request)
+
+
+def channels(request: dict[str, Any]) -> dict[str, str]:
+    return {one["ChannelName"]: one["DataSource"]["S3DataSource"]["S3Uri"] for one in request["InputDataConfig"]}
+
+
+def test_only_splits_that_have_images_are_channels() -> None:
+    found = channels(requests.training(settings(), SITE, WITH_WEIGHTS, "j", {}))
+    assert found == {"train": f"{INPUTS.data}/train/", "pretrained": WITH_WEIGHTS.weights}
+
+
+# ---- hyperparameters
+
+
+def test_encode_and_decode_are_opposites() -> None:
+    rng = random.Random(0)
+    for _ in range(200):
+        values: dict[str, Any] = {
+            "text": "".join(chr(rng.choice([*range(32, 127), 228, 0x1F415])) for _ in range(rng.randint(0, 20))),
+            "looks like a number": str(rng.randint(-9, 9)),
+            "whole": rng.randint(-(2**40), 2**40),
+            "fraction": rng.uniform(-1, 1) * 10.0 ** rng.randint(-12, 12),
+            "truth": rng.random() < 0.5,
+            "nothing": None,
+            "several": [1, "2", 3.5],
+        }
+        encoded = requests.encode(values)
+        assert all(isinstance(text, str) for text in encoded.values())
+        assert requests.decode(encoded) == values
+
+
+def test_decode_leaves_what_is_no_json() -> None:
+    assert requests.decode({"optimizer": "sgd", "lr": "0.1"}) == {"optimizer": "sgd", "lr": 0.1}
+
+
+def test_given_hyperparameters_have_the_last_word() -> None:
+    config = settings("train.lr=0.5", "train.epochs=3")
+    request = requests.training(config, SITE, INPUTS, "j", {"lr": 0.25, "backbone": "resnet18"})
+    found = requests.decode(request["HyperParameters"])
+    assert (found["lr"], found["epochs"], found["backbone"]) == (0.25, 3, "resnet18")
+
+
+def test_categories_are_encoded_like_every_hyperparameter() -> None:
+    config = settings("tune.ranges.optimizer.values=['adamw', 'sgd']")
+    found = requests.parameter_ranges(config.tune.ranges)["CategoricalParameterRanges"]
+    assert {"Name": "optimizer", "Values": ['"adamw"', '"sgd"']} in found
+
+
+def test_the_kind_of_a_range() -> None:
+    config = settings("tune.ranges.epochs={min = 1, max = 9}", "tune.ranges.batch-size={min = 8, max = 9}")
+    found = requests.parameter_ranges(config.tune.ranges)
+    assert {kind: [one["Name"] for one in entries] for kind, entries in found.items()} == {
+        "IntegerParameterRanges": ["batch-size", "epochs"],
+        "ContinuousParameterRanges": ["lr"],
+    }
+
+
+def test_the_regexes_read_the_script_s_lines() -> None:
+    line = "epoch=3 train:loss=0.25 validation:loss=1e-05 validation:accuracy=1.0 test:loss=-3.5E+2 test:accuracy=.5"
+    metrics = requests.algorithm(SITE)["MetricDefinitions"]
+    found = {metric["Name"]: float(re.search(metric["Regex"], line)[1]) for metric in metrics}  # type: ignore[index]
+    assert found == dict(zip(requests.METRICS, (0.25, 1e-05, 1.0, -350.0, 0.5), strict=True))
+
+
+# ---- snapshots
+
+
+@pytest.mark.parametrize("kind", ["training", "tuning"])
+def test_snapshot(kind: str) -> None:
+    """To accept a change: delete the file in tests/snapshots/, run this test twice, look at git's diff."""
+    config = settings()
+    request = (
+        requests.training(config, SITE, INPUTS, "dogbreed-train-261122-194300", {"lr": 0.003}, "dogbreed-tune-1")
+        if kind == "training"
+        else requests.tuning(config, SITE, WITH_WEIGHTS, "dogbreed-tune-261122-194300", ["dogbreed-tune-261121-000000"])
+    )
+    path, made = SNAPSHOTS / f"{kind}.json", json.dumps(request, indent=2) + "\n"
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(made, encoding="utf-8")
+        pytest.fail(f"wrote {path}: look at it and run again")
+    kept = path.read_text(encoding="utf-8")
+    difference = "".join(difflib.unified_diff(kept.splitlines(True), made.splitlines(True), "snapshot", "now"))
+    assert not difference, f"the {kind} request has changed:\n{difference}"
