@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 # Off a terminal rich would wrap tables at 80 columns; a log file or a pipe has no such edge.
 PIPE_WIDTH = 200
+# Between two lines of progress where there is no bar.
+LINE_SECONDS = 5
 
 
 class Console:
@@ -125,7 +128,7 @@ class Console:
 
     @contextmanager
     def progress(self, label: str, unit: str = "B") -> Iterator[Callable[[int, int], None]]:
-        """A bar on a terminal, else a line every fifth. Yields `show(done, total)`, in bytes or in `unit`."""
+        """A bar on a terminal, else a line now and then. Yields `show(done, total)`, in bytes or in `unit`."""
         if self.verbosity < 0:
             yield lambda done, total: None
         elif self.stderr.is_terminal:
@@ -151,13 +154,13 @@ class Console:
         return Progress(TextColumn("{task.description}"), BarColumn(), *amounts, left, console=self.stderr)
 
     def progress_by_lines(self, label: str) -> Callable[[int, int], None]:
-        told = 0
+        told = time.monotonic()
 
         def show(done: int, total: int) -> None:
             nonlocal told
-            if (fifths := 5 * done // max(total, 1)) > told:
-                told = fifths
-                self.note(f"{label}: {20 * fifths} %")
+            if time.monotonic() - told >= LINE_SECONDS:
+                told = time.monotonic()
+                self.note(f"{label}: {done / max(total, 1):.0%}")
 
         return show
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from conftest import SMALL, Dogbreed
 from dogbreed_cli import requests
 from dogbreed_cli.cli import cli
 from dogbreed_cli.config import Config
-from dogbreed_cli.local import ROLE_ARN, Home, connect, wire
+from dogbreed_cli.local import BUCKET, ROLE_ARN, Home, connect, wire
 
 
 @pytest.fixture
@@ -48,11 +49,16 @@ def created(folder: Path) -> list[str]:
     return [name for name in contents(folder) if name != ".dogbreed/.gitignore"]
 
 
-def make_model(folder: Path, name: str = "dogbreed-train-1") -> Any:
-    """A model of the project, as `deploy` leaves one behind; returns the client."""
-    client = connect(Home(folder / ".dogbreed")).client("sagemaker")
-    site = requests.Site("bucket", ROLE_ARN, "image")
-    client.create_model(**requests.model(Config(), site, name, "s3://bucket/model.tar.gz"))
+def make_model(folder: Path, name: str, by_hand: bool = False) -> Any:
+    """A model as `deploy` leaves it behind, or one that somebody else made: without the tag. Returns the client."""
+    boto = connect(Home(folder / ".dogbreed"))
+    s3, client = boto.client("s3"), boto.client("sagemaker")
+    s3.create_bucket(Bucket=BUCKET)
+    s3.put_object(Bucket=BUCKET, Key="model.tar.gz", Body=b"never served")
+    # The image, which CreateModel looks for, is this interpreter.
+    site = requests.Site(BUCKET, ROLE_ARN, Path(sys.executable).as_uri())
+    request = requests.model(Config(), site, name, f"s3://{BUCKET}/model.tar.gz")
+    client.create_model(**{**request, "Tags": [] if by_hand else request["Tags"]})
     return client
 
 
@@ -63,10 +69,10 @@ def make_model(folder: Path, name: str = "dogbreed-train-1") -> Any:
     ("arguments", "what", "fix"),
     [
         (["predict", "dog.png"], "no endpoint dogbreed-endpoint", "dogbreed deploy"),
-        (["train"], "no images at s3://", "dogbreed upload DIR"),
-        (["train", "--dry-run"], "no images at s3://", "dogbreed upload DIR"),
-        (["tune"], "no images at s3://", "dogbreed upload DIR"),
-        (["tune", "--dry-run"], "no images at s3://", "dogbreed upload DIR"),
+        (["train"], "s3://dogbreed-local/dogbreed/data", "upload"),
+        (["train", "--dry-run"], "s3://dogbreed-local/dogbreed/data", "upload"),
+        (["tune"], "s3://dogbreed-local/dogbreed/data", "upload"),
+        (["tune", "--dry-run"], "s3://dogbreed-local/dogbreed/data", "upload"),
         (["train", "--from-best"], "no completed tuning job", "dogbreed tune"),
         (["train", "--tuning-job", "dogbreed-tune-1"], "no tuning job dogbreed-tune-1", "dogbreed status"),
         (["train", "--attach", "dogbreed-train-1"], "no training job dogbreed-train-1", "dogbreed status"),
@@ -138,7 +144,7 @@ def test_predict_goes_on_after_a_bad_file(folder: Path) -> None:
 
 
 def test_teardown_where_nobody_can_be_asked(folder: Path) -> None:
-    client = make_model(folder)
+    client = make_model(folder, "dogbreed-train-1")
     found = document("teardown", code=2)
     assert "--yes" in found["fix"]
     assert invoke("teardown", code=2).stdout == ""
@@ -150,8 +156,7 @@ def test_teardown_where_nobody_can_be_asked(folder: Path) -> None:
 
 
 def test_teardown_leaves_what_is_another_s(folder: Path) -> None:
-    client = connect(Home(folder / ".dogbreed")).client("sagemaker")
-    client.create_model(ModelName="dogbreed-by-hand", ExecutionRoleArn=ROLE_ARN, PrimaryContainer={"Image": "image"})
+    client = make_model(folder, "dogbreed-by-hand", by_hand=True)
     assert document("teardown", "--yes")["removed"] == []
     assert len(client.list_models()["Models"]) == 1
 
@@ -167,28 +172,24 @@ def test_in_a_process_of_its_own_stdout_is_one_document(dogbreed: Dogbreed) -> N
 
 # ---- --dry-run
 
+TRAINING, TUNING = "CreateTrainingJob", "CreateHyperParameterTuningJob"
 
-@pytest.mark.parametrize(
-    ("arguments", "operation"),
-    [
-        (["train", "--dry-run"], "CreateTrainingJob"),
-        (["train", "--dry-run", "--lr", "0.5", "--epochs", "2", "--name", "dogbreed-mine"], "CreateTrainingJob"),
-        (["tune", "--dry-run"], "CreateHyperParameterTuningJob"),
-        (["tune", "--dry-run", "--strategy", "Random", "--max-jobs", "9"], "CreateHyperParameterTuningJob"),
-        (["tune", "--dry-run", "--warm-start", "dogbreed-tune-1"], "CreateHyperParameterTuningJob"),
-    ],
-    ids=lambda it: " ".join(it) if isinstance(it, list) else "",
-)
-def test_dry_run_prints_what_would_be_sent_and_sends_nothing(
-    arguments: list[str], operation: str, folder: Path, dogs: Path
-) -> None:
+
+def test_dry_run_prints_what_would_be_sent_and_sends_nothing(folder: Path, dogs: Path) -> None:
     invoke("-q", "upload", str(dogs))
     before = contents(folder)
-    found = document(*arguments)
+    for arguments, operation in (
+        ("train --dry-run", TRAINING),
+        ("train --dry-run --lr 0.5 --epochs 2 --name dogbreed-mine", TRAINING),
+        ("tune --dry-run", TUNING),
+        ("tune --dry-run --strategy Random --max-jobs 9", TUNING),
+        ("tune --dry-run --warm-start dogbreed-tune-1", TUNING),
+    ):
+        found = document(*arguments.split())
+        [request] = found["dry_run"]
+        model = botocore.session.get_session().get_service_model("sagemaker").operation_model(operation)
+        report = ParamValidator().validate(request, model.input_shape)
+        assert not report.has_errors(), report.generate_report()
+        wire.validate(model, request)
+    assert json.loads(invoke("tune", "--dry-run").stdout)["dry_run"]
     assert contents(folder) == before
-    [request] = found["dry_run"]
-    model = botocore.session.get_session().get_service_model("sagemaker").operation_model(operation)
-    report = ParamValidator().validate(request, model.input_shape)
-    assert not report.has_errors(), report.generate_report()
-    wire.validate(model, request)
-    assert json.loads(invoke(*arguments).stdout) == found

@@ -142,7 +142,7 @@ def script_lines(app: App) -> Callable[[str], None]:
 
     def say(line: str) -> None:
         nonlocal state
-        ours = state == "script" and TOOLKIT_LINE not in line
+        ours = state == "script" and TOOLKIT_LINE not in line and line.strip()
         (app.console.note if ours else app.console.detail)(line)
         if SCRIPT_STARTS in line:
             state = "command"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import time
 from collections.abc import Mapping
 from typing import Any
 
+from dogbreed_cli.errors import DogbreedError
 from dogbreed_cli.local import worker
 from dogbreed_cli.local.errors import AwsError
 from dogbreed_cli.local.home import Home, arn
@@ -17,6 +19,7 @@ from dogbreed_cli.local.training_jobs import image_python
 from dogbreed_cli.storage import parse_s3_uri
 
 MODEL, CONFIG, ENDPOINT = "model", "endpoint-config", "endpoint"
+WORDS = {MODEL: "model", CONFIG: "endpoint configuration", ENDPOINT: "endpoint"}
 
 
 class Endpoints:
@@ -29,7 +32,11 @@ class Endpoints:
         refuse_others(container, {"Image", "ModelDataUrl", "Environment", "Mode"}, "PrimaryContainer.")
         image_python(container.get("Image", ""))
         uri = container.get("ModelDataUrl", "")
-        if not uri or not S3(self.home.s3).path(*parse_s3_uri(uri)).is_file():
+        try:
+            found = S3(self.home.s3).path(*parse_s3_uri(uri)).is_file()
+        except (AwsError, DogbreedError):
+            found = False
+        if not found:
             raise AwsError("ValidationException", f"Could not find model data at {uri}.")
         return {"ModelArn": self.add(MODEL, "ModelName", request)["ModelArn"]}
 
@@ -38,9 +45,8 @@ class Endpoints:
         if len(request["ProductionVariants"]) != 1:
             raise AwsError("ValidationException", "The local SageMaker serves one production variant an endpoint.")
         variant = request["ProductionVariants"][0]
-        refuse_others(
-            variant, {"VariantName", "ModelName", "InitialInstanceCount", "InstanceType", "InitialVariantWeight"}
-        )
+        members = {"VariantName", "ModelName", "InitialInstanceCount", "InstanceType", "InitialVariantWeight"}
+        refuse_others(variant, members, "ProductionVariants.")
         self.describe_model(variant)
         return {"EndpointConfigArn": self.add(CONFIG, "EndpointConfigName", request)["EndpointConfigArn"]}
 
@@ -50,9 +56,7 @@ class Endpoints:
         try:
             self.records.create(kind, name, record)
         except FileExistsError:
-            raise AwsError(
-                "ValidationException", f'Cannot create already existing {kind.replace("-", " ")} "{record[member]}".'
-            ) from None
+            raise already_there(kind, name) from None
         return record
 
     def describe_model(self, request: Mapping[str, Any]) -> Record:
@@ -64,7 +68,7 @@ class Endpoints:
     def find(self, kind: str, name: str) -> Record:
         record = self.records.read(kind, name)
         if record is None:
-            raise not_found(kind.replace("-", " "), arn(kind, name))
+            raise not_found(WORDS[kind], arn(kind, name))
         return record
 
     def list_models(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,8 +85,10 @@ class Endpoints:
         self.remove(CONFIG, request["EndpointConfigName"])
 
     def remove(self, kind: str, name: str) -> None:
-        self.find(kind, name)
-        self.records.delete(kind, name)
+        try:
+            self.records.delete(kind, name)
+        except FileNotFoundError:
+            raise not_found(WORDS[kind], arn(kind, name)) from None
 
     def create_endpoint(self, request: Mapping[str, Any]) -> dict[str, Any]:
         refuse_others(request, {"EndpointName", "EndpointConfigName", "Tags"})
@@ -96,15 +102,18 @@ class Endpoints:
             "CreationTime": now,
             "LastModifiedTime": now,
         }
-        with worker.claim(self.home, endpoint_folder(name)) as lock:
+        with contextlib.suppress(AwsError):
+            self.settled_endpoint(name)  # one whose worker was killed while it was deleted makes room
+        if self.records.read(ENDPOINT, name):
+            raise already_there(ENDPOINT, name)
+        # The worker of one that was just deleted may still be on its way out.
+        with worker.claim(self.home, endpoint_folder(name), seconds=10) as lock:
             try:
                 if lock is None:
                     raise FileExistsError(name)
                 self.records.create(ENDPOINT, name, record)
             except FileExistsError:
-                raise AwsError(
-                    "ValidationException", f'Cannot create already existing endpoint "{record["EndpointArn"]}".'
-                ) from None
+                raise already_there(ENDPOINT, name) from None
             worker.start(self.home, "endpoint", name, lock)
         return {"EndpointArn": record["EndpointArn"]}
 
@@ -122,43 +131,56 @@ class Endpoints:
         refuse_others(request, {"EndpointName", "EndpointConfigName"})
         name = request["EndpointName"]
         config = self.describe_endpoint_config(request)
-        record = self.settled_endpoint(name)
-        if record["EndpointStatus"] != "InService":
-            status, which = record["EndpointStatus"], record["EndpointArn"]
-            raise AwsError("ValidationException", f'Cannot update endpoint "{which}" while it is {status}.')
+        self.settled_endpoint(name)
 
         def ask_to_update(record: Record) -> None:
+            if record["EndpointStatus"] != "InService":
+                status, which = record["EndpointStatus"], record["EndpointArn"]
+                raise AwsError("ValidationException", f'Cannot update endpoint "{which}" while it is {status}.')
             record.update(EndpointStatus="Updating", NextEndpointConfigName=config["EndpointConfigName"])
             record["LastModifiedTime"] = time.time()
             record.pop("FailureReason", None)
 
-        self.records.update(ENDPOINT, name, ask_to_update)
-        return {"EndpointArn": record["EndpointArn"]}
+        if self.records.update(ENDPOINT, name, ask_to_update) is None:
+            raise not_found(ENDPOINT, arn(ENDPOINT, name))
+        return {"EndpointArn": arn(ENDPOINT, name)}
 
     def delete_endpoint(self, request: Mapping[str, Any]) -> None:
         name = request["EndpointName"]
-        record = self.settled_endpoint(name)
-        if not worker.is_alive(self.home, endpoint_folder(name)):
-            self.records.delete(ENDPOINT, record["EndpointName"])
-            return
-        self.records.update(ENDPOINT, name, lambda r: r.update(EndpointStatus="Deleting", LastModifiedTime=time.time()))
+        self.settled_endpoint(name)
+        with worker.claim(self.home, endpoint_folder(name)) as lock:
+            if lock is None:  # its worker will see it, end the server and remove the record
+                deleting = {"EndpointStatus": "Deleting", "LastModifiedTime": time.time()}
+                self.records.update(ENDPOINT, name, lambda record: record.update(deleting))
+            else:
+                with contextlib.suppress(FileNotFoundError):
+                    self.records.delete(ENDPOINT, name)
 
     def settled_endpoint(self, name: str) -> Record:
         """The record, after an endpoint whose worker was killed has been marked Failed (or, being deleted, is gone)."""
         record = self.records.read(ENDPOINT, name)
         if record is None:
-            raise not_found("endpoint", arn(ENDPOINT, name))
-        if record["EndpointStatus"] == "Failed" or worker.is_alive(self.home, endpoint_folder(name)):
+            raise not_found(ENDPOINT, arn(ENDPOINT, name))
+        if record["EndpointStatus"] == "Failed":
             return record
-        record = self.records.read(ENDPOINT, name)  # again: the worker may have ended in order in between
-        if record is None:
-            raise not_found("endpoint", arn(ENDPOINT, name))
-        worker.kill_orphans(self.home.jobs / endpoint_folder(name))
-        if record["EndpointStatus"] == "Deleting":
-            self.records.delete(ENDPOINT, name)
-            raise not_found("endpoint", arn(ENDPOINT, name))
-        reason = "The endpoint's worker process on this machine was killed."
-        return self.records.update(ENDPOINT, name, lambda record: fail(record, reason)) or record
+        with worker.claim(self.home, endpoint_folder(name)) as lock:
+            if lock is None:
+                return record
+            for server in (self.home.jobs / endpoint_folder(name)).glob("server-*"):
+                worker.kill_orphans(server)
+                shutil.rmtree(server, ignore_errors=True)
+            record = self.records.read(ENDPOINT, name)  # again: the worker may have ended in order in between
+            if record is None:
+                raise not_found(ENDPOINT, arn(ENDPOINT, name))
+            if record["EndpointStatus"] == "Deleting":
+                self.records.delete(ENDPOINT, name)
+                raise not_found(ENDPOINT, arn(ENDPOINT, name))
+            reason = "The endpoint's worker process on this machine was killed."
+            return self.records.update(ENDPOINT, name, lambda record: fail(record, reason)) or record
+
+
+def already_there(kind: str, name: str) -> AwsError:
+    return AwsError("ValidationException", f'Cannot create already existing {WORDS[kind]} "{arn(kind, name)}".')
 
 
 def endpoint_folder(name: str) -> str:
@@ -174,5 +196,5 @@ def running_variants(config: Record) -> list[dict[str, Any]]:
 
 
 def fail(record: Record, reason: str) -> None:
-    if record["EndpointStatus"] != "Failed":
+    if record["EndpointStatus"] not in ("Failed", "Deleting"):
         record.update(EndpointStatus="Failed", FailureReason=reason[:1024], LastModifiedTime=time.time())

@@ -19,12 +19,17 @@ from dogbreed_cli.errors import DogbreedError
 
 PINS = Path(__file__).with_name("image.txt")
 COMPLETE = ".complete"
+FAILED = "the local container image could not be built"
+FIX = (
+    "check the network and the disk, then run the command again; or set local.python to an interpreter "
+    "that has what dogbreed_cli/local/image.txt lists"
+)
 
 
 def cache_folder() -> Path:
     from platformdirs import user_cache_path
 
-    return Path(os.environ.get("DOGBREED_CACHE") or user_cache_path("dogbreed"))
+    return Path(os.environ.get("DOGBREED_CACHE") or user_cache_path("dogbreed")).absolute()
 
 
 def image_folder(pins: Path = PINS) -> Path:
@@ -43,7 +48,10 @@ def ensure(tell: Callable[[str], None], pins: Path = PINS) -> Path:
     python = folder / "bin" / "python"
     if (folder / COMPLETE).exists():
         return python
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DogbreedError(FAILED, str(error), FIX) from error
     with folder.with_name(f"{folder.name}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -52,42 +60,46 @@ def ensure(tell: Callable[[str], None], pins: Path = PINS) -> Path:
             fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / COMPLETE).exists():
             tell(f"building the local container image in {folder} (once a machine; about 5 GB on Linux)")
-            build(folder, pins, tell)
+            # The installer holds the lock too: one that outlives a killed command is waited for, not run over.
+            build(folder, pins, tell, lock.fileno())
     return python
 
 
-def build(folder: Path, pins: Path, tell: Callable[[str], None]) -> None:
+def build(folder: Path, pins: Path, tell: Callable[[str], None], lock: int) -> None:
     # Built in place, since a virtual environment cannot be moved; the marker, written last, says that it is whole.
     if folder.exists():
         shutil.rmtree(folder)
     try:
-        uv(tell, "venv", "--quiet", "--python", sys.executable, str(folder))
+        uv(tell, lock, "venv", "--quiet", "--python", sys.executable, str(folder))
         # The list is a full resolution with one override (protobuf, see aws-facts): a resolver would refuse it.
-        uv(tell, "pip", "install", "--no-deps", "--python", str(folder / "bin" / "python"), "--requirements", str(pins))
+        python = str(folder / "bin" / "python")
+        uv(tell, lock, "pip", "install", "--no-deps", "--python", python, "--requirements", str(pins))
         (folder / COMPLETE).touch()
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise DogbreedError(FAILED, str(error), FIX) from error
         raise
 
 
-def uv(tell: Callable[[str], None], *arguments: str) -> None:
+def uv(tell: Callable[[str], None], lock: int, *arguments: str) -> None:
     from uv import find_uv_bin
 
     said = []
     with subprocess.Popen(
-        [find_uv_bin(), *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace"
+        [find_uv_bin(), *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        pass_fds=[lock],
     ) as process:
         for line in process.stderr or ():
             said.append(line.strip())
             if said[-1].startswith(("Downloading", "Downloaded", "Prepared", "Installed")):
                 tell(f"  {said[-1]}")
     if process.returncode:
-        raise DogbreedError(
-            "the local container image could not be built",
-            " ".join(said)[-600:],
-            "check the network and the disk, then run the command again; or set local.python to an interpreter "
-            "that has what dogbreed_cli/local/image.txt lists",
-        )
+        raise DogbreedError(FAILED, " ".join(said)[-600:], FIX)
 
 
 if __name__ == "__main__":  # make setup

@@ -9,6 +9,10 @@ from typing import Any
 from dogbreed_cli.local.errors import AwsError
 from dogbreed_cli.local.records import Record
 
+FILTERS = {
+    "NextToken", "MaxResults", "SortBy", "SortOrder", "NameContains", "StatusEquals", "CreationTimeAfter",
+    "CreationTimeBefore", "LastModifiedTimeAfter", "LastModifiedTimeBefore", "HyperParameterTuningJobName",
+}  # fmt: skip
 # AWS's default page. Small on purpose: a client that forgets to page is found out here, not on AWS.
 PAGE = 10
 
@@ -20,18 +24,24 @@ def list_page(
     name: str,
     status: str = "",
     order: str = "Ascending",
+    sort_by: str = "CreationTime",
     by: Mapping[str, Callable[[Record], Any]] | None = None,
 ) -> dict[str, Any]:
     """The page of `records` that a List operation asks for.
 
-    `name` and `status` are the kind's members for them; `by` gives the keys of further SortBy values.
+    `name` and `status` are the kind's members for them, `order` and `sort_by` what AWS does unasked; `by` gives the
+    keys of further SortBy values.
     """
+    refuse_others(request, FILTERS)
     found = [record for record in records if matches(record, request, name, status)]
     keys: dict[str, Callable[[Record], Any]] = {"Name": itemgetter(name), "Status": itemgetter(status), **(by or {})}
-    found.sort(key=keys.get(request.get("SortBy", ""), itemgetter("CreationTime")))
+    found.sort(key=keys.get(request.get("SortBy", sort_by), itemgetter("CreationTime")))
     if request.get("SortOrder", order) == "Descending":
         found.reverse()
-    start, size = int(request.get("NextToken", 0)), request.get("MaxResults", PAGE)
+    token, size = request.get("NextToken", "0"), request.get("MaxResults", PAGE)
+    if not token.isdecimal():
+        raise AwsError("ValidationException", f"Invalid pagination token: {token}")
+    start = int(token)
     answer: dict[str, Any] = {result: found[start : start + size]}
     if start + size < len(found):
         answer["NextToken"] = str(start + size)
@@ -63,6 +73,13 @@ def refuse_others(request: Mapping[str, Any], supported: Collection[str], where:
 
 
 def not_found(kind: str, name: str) -> AwsError:
-    """The message AWS answers with, word for word: tools match on it."""
-    message = f'Could not find {kind} "{name}".' if kind != "training job" else "Requested resource not found."
-    return AwsError("ResourceNotFound" if kind == "training job" else "ValidationException", message)
+    """What AWS answers, though its documentation promises ResourceNotFound: tools match on code and message.
+
+    https://github.com/aws-controllers-k8s/sagemaker-controller/blob/main/generator.yaml
+    """
+    if kind == "training job":
+        return AwsError("ValidationException", "Requested resource not found.")
+    if kind == "tuning job":
+        message = f"Amazon SageMaker can't find a tuning job with the name {name}. Requested resource not found."
+        return AwsError("ResourceNotFound", message)
+    return AwsError("ValidationException", f'Could not find {kind} "{name}".')

@@ -6,15 +6,13 @@ import http.client
 from collections.abc import Mapping
 from typing import Any
 
-from dogbreed_cli.local.endpoints import ENDPOINT
 from dogbreed_cli.local.errors import AwsError
 from dogbreed_cli.local.home import ACCOUNT, Home
+from dogbreed_cli.local.records import Record
 from dogbreed_cli.local.sagemaker import SageMaker
-from dogbreed_cli.local.serving import log_group
+from dogbreed_cli.local.serving import TIMEOUT_SECONDS, log_group
 
-# https://docs.aws.amazon.com/sagemaker/latest/dg/realtime-endpoints.html
-MAX_BYTES = 6_291_456
-TIMEOUT_SECONDS = 60
+SUPPORTED = ("EndpointName", "Body", "ContentType", "Accept", "CustomAttributes")
 
 
 class Runtime:
@@ -23,13 +21,9 @@ class Runtime:
 
     def invoke_endpoint(self, request: Mapping[str, Any]) -> dict[str, Any]:
         name, body = request["EndpointName"], request.get("Body", b"")
-        record = self.sagemaker.records.read(ENDPOINT, name)
-        if record is not None:
-            record = self.sagemaker.settled_endpoint(name)
-        if record is None or record["EndpointStatus"] not in ("InService", "Updating"):
-            raise AwsError("ValidationError", f"Endpoint {name} of account {ACCOUNT} not found.")
-        if len(body) > MAX_BYTES:
-            raise AwsError("ValidationError", f"Request of {len(body)} bytes is larger than {MAX_BYTES}.", 413)
+        if unknown := [member for member in request if member not in SUPPORTED]:
+            raise AwsError("ValidationError", f"The local SageMaker does not support {unknown[0]} in InvokeEndpoint.")
+        record = self.find_serving(name)
         headers = {
             "Content-Type": request.get("ContentType", "application/octet-stream"),
             "Accept": request.get("Accept", "*/*"),
@@ -37,21 +31,40 @@ class Runtime:
         if "CustomAttributes" in request:
             headers["X-Amzn-SageMaker-Custom-Attributes"] = request["CustomAttributes"]
         try:
-            connection = http.client.HTTPConnection("127.0.0.1", record["Port"], timeout=TIMEOUT_SECONDS)
-            connection.request("POST", "/invocations", body, headers)
-            response = connection.getresponse()
-            answer = response.read()
-        except OSError as error:
-            raise model_error(name, 500, f"the container did not answer: {error}") from None
-        finally:
-            connection.close()
-        if response.status >= 300:
-            raise model_error(name, response.status, answer.decode(errors="replace"))
+            status, content_type, answer = post(record["Port"], body, headers)
+        except (OSError, http.client.HTTPException) as error:
+            now = self.find_serving(name)
+            if now["Port"] == record["Port"]:
+                raise model_error(name, 500, f"the container did not answer: {error!r}") from None
+            # An update swapped the server just then.
+            status, content_type, answer = post(now["Port"], body, headers)
+        if status >= 300:
+            raise model_error(name, status, answer.decode(errors="replace"))
         return {
             "Body": answer,
-            "ContentType": response.headers.get("Content-Type", "application/octet-stream"),
+            "ContentType": content_type,
             "InvokedProductionVariant": record["ProductionVariants"][0]["VariantName"],
         }
+
+    def find_serving(self, name: str) -> Record:
+        try:
+            record = self.sagemaker.settled_endpoint(name)
+        except AwsError:
+            record = {"EndpointStatus": "gone"}
+        if record["EndpointStatus"] not in ("InService", "Updating"):
+            raise AwsError("ValidationError", f"Endpoint {name} of account {ACCOUNT} not found.")
+        return record
+
+
+def post(port: int, body: bytes, headers: dict[str, str]) -> tuple[int, str, bytes]:
+    """Status, content type and body of the container's answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT_SECONDS)
+    try:
+        connection.request("POST", "/invocations", body, headers)
+        response = connection.getresponse()
+        return response.status, response.headers.get("Content-Type", "application/octet-stream"), response.read()
+    finally:
+        connection.close()
 
 
 def model_error(name: str, status: int, message: str) -> AwsError:

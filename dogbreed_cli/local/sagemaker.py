@@ -5,6 +5,7 @@ Answers are records (see records.py); wire.py turns them into what AWS would hav
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -62,6 +63,6 @@ class SageMaker(TuningJobs, Endpoints):
 
 def split_arn(text: str) -> tuple[str, str]:
     kind, _, name = text.rpartition(":")[2].partition("/")
-    if kind not in KINDS:
+    if kind not in KINDS or not re.fullmatch("[a-zA-Z0-9-]+", name):
         raise AwsError("ValidationException", f"The local SageMaker keeps no tags for {text!r}.")
     return KINDS[kind], name

@@ -12,8 +12,8 @@ import shutil
 import socket
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from dogbreed_cli.local.endpoints import ENDPOINT, endpoint_folder, fail, running_variants
 from dogbreed_cli.local.home import REGION, Home
@@ -29,6 +29,12 @@ from dogbreed_cli.storage import parse_s3_uri
 APP = Path(__file__).with_name("serving_app.py")
 # AWS's ContainerStartupHealthCheckTimeoutInSeconds has no default below this.
 START_SECONDS = 300
+# https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
+TIMEOUT_SECONDS = 60
+NO_PING = (
+    "The primary container for production variant AllTraffic did not pass the ping health check. "
+    "Please check CloudWatch logs for this endpoint."
+)
 TOOLKIT_ROOT = "/opt/ml"
 
 
@@ -64,23 +70,27 @@ class Server:
         finally:
             connection.close()
 
-    def wait_until_ready(self, wanted: Any) -> str:
+    def wait_until_ready(self, wanted: Callable[[], bool]) -> str:
         """Empty once /ping answers, or the reason why it never will. `wanted()` False gives up."""
         end = time.monotonic() + START_SECONDS
         while not self.answers():
             if self.group.exited():
-                return f"The container stopped with exit code {self.group.process.returncode} before it answered /ping."
+                return self.describe_exit()
             if time.monotonic() > end:
-                return "The primary container for production variant AllTraffic did not pass the ping health check."
+                return NO_PING
             if not wanted():
                 return "The endpoint was deleted."
             time.sleep(0.1)
         return ""
 
-    def end(self) -> None:
-        self.group.terminate()
-        time.sleep(0.1)
-        self.group.end()
+    def describe_exit(self) -> str:
+        """As AWS says it, and the last words of the container."""
+        code, said = self.group.end(), self.group.last_line
+        return f"{NO_PING} The container stopped with exit code {code}" + (f": {said}" if said else ".")
+
+    def end(self, grace: float) -> None:
+        """Requests under way have `grace` seconds."""
+        self.group.stop(grace)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -102,7 +112,7 @@ def environment(given: dict[str, str], folder: Path) -> dict[str, str]:
 
 
 def run(home: Home, name: str) -> None:
-    sagemaker, folder = SageMaker(home), home.jobs / endpoint_folder(name)
+    sagemaker = SageMaker(home)
     servers: list[Server] = []
     try:
         serve(home, sagemaker, name, servers)
@@ -112,9 +122,8 @@ def run(home: Home, name: str) -> None:
         sagemaker.records.update(ENDPOINT, name, lambda record: fail(record, reason))
     finally:
         for server in servers:
-            server.end()
+            server.end(grace=2)
         if (sagemaker.records.read(ENDPOINT, name) or {}).get("EndpointStatus") == "Deleting":
-            (folder / "group.json").unlink(missing_ok=True)
             sagemaker.records.delete(ENDPOINT, name)
 
 
@@ -137,9 +146,9 @@ def serve(home: Home, sagemaker: SageMaker, name: str, servers: list[Server]) ->
     while (now := status()) in ("InService", "Updating"):
         if now == "Updating":
             number += 1
-            server = swap(home, sagemaker, name, servers, number)
+            server = swap(home, sagemaker, name, servers, number, lambda: status() != "Deleting")
         elif server.group.exited():
-            reason = f"The container stopped with exit code {server.group.process.returncode}."
+            reason = server.describe_exit()
             break
         time.sleep(0.1)
     else:
@@ -147,25 +156,27 @@ def serve(home: Home, sagemaker: SageMaker, name: str, servers: list[Server]) ->
     records.update(ENDPOINT, name, lambda record: fail(record, reason))
 
 
-def swap(home: Home, sagemaker: SageMaker, name: str, servers: list[Server], number: int) -> Server:
+def swap(
+    home: Home, sagemaker: SageMaker, name: str, servers: list[Server], number: int, wanted: Callable[[], bool]
+) -> Server:
     """Start the new config's server; once it answers it takes over, otherwise the old one stays."""
-    old, wanted = servers[0], (sagemaker.records.read(ENDPOINT, name) or {}).get("NextEndpointConfigName", "")
+    old, config = servers[0], (sagemaker.records.read(ENDPOINT, name) or {}).get("NextEndpointConfigName", "")
     try:
-        new = Server(home, name, sagemaker.describe_endpoint_config({"EndpointConfigName": wanted}), number)
+        new = Server(home, name, sagemaker.describe_endpoint_config({"EndpointConfigName": config}), number)
     except Exception as error:
         traceback.print_exc()
         reason = f"{type(error).__name__}: {error}"
         sagemaker.records.update(ENDPOINT, name, lambda record: go_back(record, reason))
         return old
     servers.append(new)
-    trouble = new.wait_until_ready(lambda: True)
+    trouble = new.wait_until_ready(wanted)
     loser = new if trouble else old
     if trouble:
         sagemaker.records.update(ENDPOINT, name, lambda record: go_back(record, trouble))
     else:
         sagemaker.records.update(ENDPOINT, name, lambda record: go_in_service(record, new))
     servers.remove(loser)
-    loser.end()
+    loser.end(grace=TIMEOUT_SECONDS)
     return servers[0]
 
 

@@ -6,7 +6,9 @@ https://github.com/aws/sagemaker-training-toolkit and https://docs.aws.amazon.co
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import os
 import re
 import shutil
@@ -18,12 +20,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from dogbreed_cli.errors import DogbreedError
+from dogbreed_cli.local.errors import AwsError
 from dogbreed_cli.local.home import REGION, Home
 from dogbreed_cli.local.logs import Logs
 from dogbreed_cli.local.records import Record, Records
 from dogbreed_cli.local.s3 import S3
-from dogbreed_cli.local.training_jobs import KIND, end, image_python, move
-from dogbreed_cli.local.worker import Group, wait_until
+from dogbreed_cli.local.training_jobs import KIND, clear, end, image_python, move
+from dogbreed_cli.local.worker import Group
 from dogbreed_cli.source import unpack
 from dogbreed_cli.storage import parse_s3_uri
 
@@ -58,17 +62,21 @@ def run(home: Home, name: str) -> None:
         step("Training")
         status, secondary, reason = train(home, records, record, base, folder)
         step("Uploading")
-        model = upload(s3, record, base, with_model=status != "Failed")
+        try:
+            model = upload(s3, record, base, with_model=status != "Failed")
+        except AwsError as error:
+            raise JobError(reason or f"ClientError: Artifact upload failed: {error}") from error
         records.update(KIND, name, lambda record: record.update(ModelArtifacts={"S3ModelArtifacts": model}))
         finish(status, secondary, reason)
     except JobError as error:
         finish("Failed", "Failed", str(error))
+    except (AwsError, DogbreedError) as error:
+        finish("Failed", "Failed", f"ClientError: {error}")
     except Exception as error:
         traceback.print_exc()  # Our bug, or a full disk: jobs/<name>/worker.log has it all.
         finish("Failed", "Failed", f"InternalServerError: {type(error).__name__}: {error}")
     finally:
-        shutil.rmtree(base, ignore_errors=True)
-        shutil.rmtree(folder / "source", ignore_errors=True)
+        clear(folder)
 
 
 def prepare(s3: S3, record: Record, base: Path, folder: Path) -> None:
@@ -79,7 +87,7 @@ def prepare(s3: S3, record: Record, base: Path, folder: Path) -> None:
         link_channel(s3, channel["DataSource"]["S3DataSource"]["S3Uri"], base / "input/data" / channel["ChannelName"])
     hyperparameters = dict(record.get("HyperParameters", {}))
     if "sagemaker_submit_directory" in hyperparameters:
-        uri = json.loads(hyperparameters["sagemaker_submit_directory"])
+        uri = read_hyperparameter(hyperparameters["sagemaker_submit_directory"])
         hyperparameters["sagemaker_submit_directory"] = json.dumps(str(fetch_source(s3, uri, folder / "source")))
     write_config(base, "hyperparameters", hyperparameters)
     write_config(base, "resourceconfig", resource_config(record))
@@ -90,27 +98,51 @@ def prepare(s3: S3, record: Record, base: Path, folder: Path) -> None:
         write_config(base, "debughookconfig", debug_hook_config(record["DebugHookConfig"], base / "output/tensors"))
 
 
+def read_hyperparameter(text: str) -> str:
+    """As the toolkit reads it: JSON, or else the text itself."""
+    try:
+        return str(json.loads(text))
+    except ValueError:
+        return text
+
+
 def link_channel(s3: S3, uri: str, folder: Path) -> None:
     """Hard links, not copies: at once, and the job keeps what it started with while a new upload renames files in."""
     bucket, prefix = parse_s3_uri(uri)
     made: set[Path] = set()
-    for key, source in s3.keys(bucket, prefix):
+    try:
+        found = s3.keys(bucket, prefix)
+    except AwsError:  # the bucket is not there
+        found = iter(())
+    for key, source in found:
         relative = key[len(prefix) :].lstrip("/") if key != prefix else key.rpartition("/")[2]
         if not relative or relative.endswith("/"):
             continue  # a folder marker
         target = folder / relative
         if ".." in target.parts:
             raise JobError(f"ClientError: Data download failed: the key {key!r} has no place in a channel")
-        if target.parent not in made:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            made.add(target.parent)
-        os.link(source, target)
+        try:
+            if target.parent not in made:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                made.add(target.parent)
+            link(source, target)
+        except (FileExistsError, NotADirectoryError):  # `a` beside `a/b`, which S3 allows
+            raise JobError(f"ClientError: Data download failed: the key {key!r} is in another key's way") from None
     if not made:
         raise JobError(
             f'ClientError: Data download failed: No S3 objects found under S3 URL "{uri}"'
             " given in input data source. Please ensure that the bucket exists in the selected region, that objects "
             "exist under that S3 prefix and that the role has s3:ListBucket permissions on it."
         )
+
+
+def link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        shutil.copyfile(source, target)
 
 
 def fetch_source(s3: S3, uri: str, folder: Path) -> Path:
@@ -158,6 +190,12 @@ def debug_hook_config(request: dict[str, Any], tensors: Path) -> dict[str, Any]:
 def train(home: Home, records: Records, record: Record, base: Path, folder: Path) -> tuple[str, str, str]:
     """Run the program to its end. Returns the job's status, secondary status and failure reason."""
     name = record["TrainingJobName"]
+
+    def asked_to_stop() -> bool:
+        return (records.read(KIND, name) or {}).get("TrainingJobStatus") == "Stopping"
+
+    if asked_to_stop():
+        return "Stopped", "Stopped", ""
     python = image_python(record["AlgorithmSpecification"]["TrainingImage"])
     group = Group(
         [str(python), "-c", START_TOOLKIT], folder, environment(record, base, python), listen(home, records, record)
@@ -166,19 +204,17 @@ def train(home: Home, records: Records, record: Record, base: Path, folder: Path
     stopped = ""
     while not group.exited() and not stopped:
         time.sleep(0.1)
-        if (records.read(KIND, name) or {}).get("TrainingJobStatus") == "Stopping":
+        if asked_to_stop():
             stopped = "Stopped"
         elif time.monotonic() > limit:
             stopped = "MaxRuntimeExceeded"
     if stopped:
-        group.terminate()
-        wait_until(group.exited, GRACE_SECONDS)
-    code = group.end()
-    if stopped:
+        group.stop(GRACE_SECONDS)
         return "Stopped", stopped, ""
+    code = group.end()
     if code == 0:
         return "Completed", "Completed", ""
-    return "Failed", "Failed", failure_reason(base, code)
+    return "Failed", "Failed", failure_reason(base, code, group.last_line)
 
 
 def environment(record: Record, base: Path, python: Path) -> dict[str, str]:
@@ -209,11 +245,20 @@ def listen(home: Home, records: Records, record: Record) -> Callable[[str], None
     def on_line(line: str) -> None:
         now = time.time()
         logs.append(LOG_GROUP, stream, line, int(now * 1000))
-        found = [(metric, float(hit[1])) for metric, pattern in patterns if (hit := pattern.search(line))]
+        hits = [(metric, pattern.search(line)) for metric, pattern in patterns]
+        found = [(metric, value) for metric, hit in hits if hit and (value := read_number(hit)) is not None]
         if found:
             records.update(KIND, name, lambda record: add_metrics(record, found, now))
 
     return on_line
+
+
+def read_number(hit: re.Match[str]) -> float | None:
+    """The first group, or None where it is no number that CloudWatch takes, which excludes NaN and infinity."""
+    with contextlib.suppress(IndexError, TypeError, ValueError):
+        value = float(hit[1])
+        return value if math.isfinite(value) else None
+    return None
 
 
 def add_metrics(record: Record, found: list[tuple[str, float]], now: float) -> None:
@@ -225,14 +270,14 @@ def add_metrics(record: Record, found: list[tuple[str, float]], now: float) -> N
     record["FinalMetricDataList"] = list(final.values())
 
 
-def failure_reason(base: Path, code: int) -> str:
-    """As AWS words it: the program's own failure file, then its exit code."""
+def failure_reason(base: Path, code: int, last_line: str) -> str:
+    """As AWS words it: the program's own failure file, then its exit code. Without one, the last line it wrote."""
     if code < 0:
         number = signal.Signals(-code)
         return f"AlgorithmError: the training process was killed by {number.name}, exit code: {128 - code}"
     file = base / "output/failure"
-    said = file.read_text(errors="replace").strip()[:900] if file.is_file() else "the training program said nothing"
-    return f"AlgorithmError: {said}, exit code: {code}"
+    said = file.read_text(errors="replace").strip()[:900] if file.is_file() else ""
+    return f"AlgorithmError: {said or last_line[:900] or 'the program said nothing'}, exit code: {code}"
 
 
 def upload(s3: S3, record: Record, base: Path, with_model: bool) -> str:
@@ -240,7 +285,7 @@ def upload(s3: S3, record: Record, base: Path, with_model: bool) -> str:
     name = record["TrainingJobName"]
     bucket, prefix = parse_s3_uri(record["OutputDataConfig"]["S3OutputPath"])
     output = "/".join(part for part in (prefix.strip("/"), name, "output") if part)
-    if any((base / "output/data").iterdir()):
+    if any((base / "output/data").glob("*")):
         s3.put_file(bucket, f"{output}/output.tar.gz", archive(base / "output/data", base / "output.tar.gz"))
     if with_model:
         s3.put_file(bucket, f"{output}/model.tar.gz", archive(base / "model", base / "model.tar.gz"))
@@ -256,6 +301,7 @@ def upload(s3: S3, record: Record, base: Path, with_model: bool) -> str:
 
 def archive(folder: Path, target: Path) -> Path:
     # Level 0: weights hardly shrink, and gzip would take longer than many a training.
+    folder.mkdir(parents=True, exist_ok=True)  # A program may have removed it to make it anew.
     with tarfile.open(target, "w:gz", compresslevel=0) as tar:
         for path in sorted(folder.iterdir()):
             tar.add(path, path.name)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from dogbreed_cli.errors import DogbreedError
 from dogbreed_cli.local import worker
 from dogbreed_cli.local.errors import AwsError
 from dogbreed_cli.local.home import Home, arn
 from dogbreed_cli.local.listing import list_page, not_found, refuse_others
 from dogbreed_cli.local.records import Record, Records
+from dogbreed_cli.storage import parse_s3_uri
 
 KIND = "training-job"
 ENDED = ("Completed", "Failed", "Stopped")
@@ -73,11 +78,16 @@ class TrainingJobs:
         record = self.records.read(KIND, name)
         if record is None:
             raise not_found("training job", name)
-        if record["TrainingJobStatus"] in ENDED or worker.is_alive(self.home, name):
+        if record["TrainingJobStatus"] in ENDED:
             return record
-        worker.kill_orphans(self.home.jobs / name)
-        reason = "InternalServerError: the job's worker process on this machine was killed. Please try again."
-        return self.records.update(KIND, name, lambda r: end(r, "Failed", "Failed", reason)) or record
+        with worker.claim(self.home, name) as lock:
+            if lock is None:
+                return record
+            folder = self.home.jobs / name
+            worker.kill_orphans(folder)
+            clear(folder)
+            reason = "InternalServerError: the job's worker process on this machine was killed. Please try again."
+            return self.records.update(KIND, name, lambda r: end(r, "Failed", "Failed", reason)) or record
 
 
 def check_training_request(request: Mapping[str, Any]) -> None:
@@ -86,13 +96,20 @@ def check_training_request(request: Mapping[str, Any]) -> None:
     for member in ("AlgorithmSpecification", "ResourceConfig", "StoppingCondition"):
         if member not in request:
             raise AwsError("ValidationException", f"{member} is required.")
-    refuse_others(request["AlgorithmSpecification"], {"TrainingImage", "TrainingInputMode", "MetricDefinitions"})
+    algorithm = {"TrainingImage", "TrainingInputMode", "MetricDefinitions"}
+    refuse_others(request["AlgorithmSpecification"], algorithm, "AlgorithmSpecification.")
     refuse_others(request["ResourceConfig"], {"InstanceType", "InstanceCount", "VolumeSizeInGB"}, "ResourceConfig.")
     refuse_others(request["OutputDataConfig"], {"S3OutputPath"}, "OutputDataConfig.")
     refuse_others(request["StoppingCondition"], {"MaxRuntimeInSeconds"}, "StoppingCondition.")
     if request["ResourceConfig"].get("InstanceCount", 1) != 1:
         raise AwsError("ValidationException", "The local SageMaker runs jobs on one instance: InstanceCount must be 1.")
     image_python(request["AlgorithmSpecification"].get("TrainingImage", ""))
+    for metric in request["AlgorithmSpecification"].get("MetricDefinitions", []):
+        try:
+            re.compile(metric["Regex"])
+        except re.error as error:
+            raise AwsError("ValidationException", f"Invalid regex for metric {metric['Name']}: {error}") from None
+    check_s3_uri(request["OutputDataConfig"]["S3OutputPath"])
     channels = [channel["ChannelName"] for channel in request.get("InputDataConfig", [])]
     if len(channels) != len(set(channels)):
         raise AwsError("ValidationException", f"Channel names must be unique: {channels}")
@@ -101,19 +118,35 @@ def check_training_request(request: Mapping[str, Any]) -> None:
         refuse_others(channel["DataSource"], {"S3DataSource"}, "DataSource.")
         if channel["DataSource"]["S3DataSource"]["S3DataType"] != "S3Prefix":
             raise AwsError("ValidationException", "The local SageMaker supports only the S3DataType S3Prefix.")
+        check_s3_uri(channel["DataSource"]["S3DataSource"]["S3Uri"])
+    if "DebugHookConfig" in request:
+        check_s3_uri(request["DebugHookConfig"]["S3OutputPath"])
+
+
+def check_s3_uri(uri: str) -> None:
+    try:
+        parse_s3_uri(uri)
+    except DogbreedError as error:
+        raise AwsError("ValidationException", f"Invalid S3 URI {uri!r}: {error}") from None
 
 
 def image_python(image: str) -> Path:
     """The interpreter that an image URI of this machine (file:///.../bin/python) stands for."""
     parts = urlsplit(image)
     python = Path(unquote(parts.path))
-    if parts.scheme != "file" or not python.is_file():
+    if parts.scheme != "file" or not python.is_file() or not os.access(python, os.X_OK):
         raise AwsError("ValidationException", f"No container image {image!r} on this machine.")
     return python
 
 
+def clear(folder: Path) -> None:
+    """Remove a job's /opt/ml tree; its worker's log and lock stay."""
+    shutil.rmtree(folder / "ml", ignore_errors=True)
+    shutil.rmtree(folder / "source", ignore_errors=True)
+
+
 def ask_to_stop(record: Record) -> None:
-    if record["TrainingJobStatus"] not in ENDED:
+    if record["TrainingJobStatus"] == "InProgress":
         record["TrainingJobStatus"] = "Stopping"
         move(record, "Stopping")
 

@@ -7,6 +7,7 @@ objective is worse than the median of the earlier ones at the same epoch.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import random
@@ -15,7 +16,6 @@ import traceback
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Any
 
 import optuna
@@ -26,12 +26,7 @@ from dogbreed_cli.local import training_jobs
 from dogbreed_cli.local.home import Home
 from dogbreed_cli.local.records import Record
 from dogbreed_cli.local.sagemaker import SageMaker
-from dogbreed_cli.local.tuning_jobs import KIND, count_trials, end, objective, trial_request, trials_of
-
-BEST_MEMBERS = (
-    "TrainingJobName", "TrainingJobArn", "CreationTime", "TrainingStartTime", "TrainingEndTime", "TrainingJobStatus",
-    "TunedHyperParameters", "FinalHyperParameterTuningJobObjectiveMetric", "ObjectiveStatus",
-)  # fmt: skip
+from dogbreed_cli.local.tuning_jobs import KIND, end, objective, trial_request, trials_of
 
 
 @dataclass(frozen=True)
@@ -70,15 +65,17 @@ def search(sagemaker: SageMaker, name: str, record: Record) -> None:
     parameters = read_ranges(config["ParameterRanges"])
     study = create_study(config, record["TrainingJobDefinition"], parameters)
     warm_start(study, parameters, sagemaker, record)
-    left = limits.get("MaxNumberOfTrainingJobs", 1)
+    left = limits.get("MaxNumberOfTrainingJobs", 0)
     if config["Strategy"] == "Grid":
-        left = min(left, enqueue_grid(study, parameters, config.get("RandomSeed", 0)))
+        combinations = enqueue_grid(study, parameters, config.get("RandomSeed"))
+        left = min(left or combinations, combinations)
     deadline = time.time() + limits.get("MaxRuntimeInSeconds", float("inf"))
     running: dict[str, Running] = {}
+    scores: list[float] = []
     numbers = itertools.count(1)
     while True:
         asked_to_stop = (sagemaker.records.read(KIND, name) or {}).get("HyperParameterTuningJobStatus") == "Stopping"
-        if asked_to_stop or time.time() > deadline or criterion_met(config, study):
+        if asked_to_stop or time.time() > deadline or criterion_met(config, scores):
             left = 0
             for job in running:
                 sagemaker.records.update(training_jobs.KIND, job, training_jobs.ask_to_stop)
@@ -87,9 +84,8 @@ def search(sagemaker: SageMaker, name: str, record: Record) -> None:
             chosen = {key: parameter.write(trial.params[key]) for key, parameter in parameters.items()}
             running[start_trial(sagemaker, record, next(numbers), chosen)] = Running(trial)
             left -= 1
-        for job in [job for job, one in running.items() if watch(sagemaker, study, one, job, metric)]:
+        for job in [job for job, one in running.items() if watch(sagemaker, study, one, job, metric, scores)]:
             del running[job]
-        report(sagemaker, name, config)
         if not running and not left:
             break
         time.sleep(0.2)
@@ -108,7 +104,11 @@ def read_ranges(ranges: Mapping[str, Any]) -> dict[str, Parameter]:
         low, high = float(entry["MinValue"]), float(entry["MaxValue"])
         if entry.get("ScalingType") == "ReverseLogarithmic":  # fine steps near 1: the logarithm of the distance to 1
             span = FloatDistribution(1 - high, 1 - low, log=True)
-            parameters[entry["Name"]] = Parameter(span, lambda x: repr(1 - x), lambda text: 1 - float(text))
+
+            def write(distance: float, low: float = low, high: float = high) -> str:
+                return repr(min(max(1 - distance, low), high))
+
+            parameters[entry["Name"]] = Parameter(span, write, lambda text: 1 - float(text))
         else:
             span = FloatDistribution(low, high, log=entry.get("ScalingType") == "Logarithmic")
             parameters[entry["Name"]] = Parameter(span, repr, float)
@@ -118,7 +118,7 @@ def read_ranges(ranges: Mapping[str, Any]) -> dict[str, Parameter]:
 def create_study(
     config: Mapping[str, Any], definition: Mapping[str, Any], parameters: Mapping[str, Parameter]
 ) -> optuna.Study:
-    seed, strategy = config.get("RandomSeed", 0), config["Strategy"]
+    seed, strategy = config.get("RandomSeed"), config["Strategy"]  # without a seed no two searches are the same
     sampler: optuna.samplers.BaseSampler = optuna.samplers.RandomSampler(seed)
     if strategy in ("Bayesian", "Hyperband"):
         # Optuna's default of 10 random trials would make most tuning jobs random searches.
@@ -136,7 +136,7 @@ def create_study(
     return optuna.create_study(sampler=sampler, pruner=pruner, direction=direction)
 
 
-def enqueue_grid(study: optuna.Study, parameters: Mapping[str, Parameter], seed: int) -> int:
+def enqueue_grid(study: optuna.Study, parameters: Mapping[str, Parameter], seed: int | None) -> int:
     """Every combination of the categories, in an order drawn from the seed. Returns how many there are."""
     choices = [parameter.distribution.choices for parameter in parameters.values()]  # type: ignore[attr-defined]
     combinations = list(itertools.product(*choices))
@@ -154,9 +154,17 @@ def warm_start(study: optuna.Study, parameters: Mapping[str, Parameter], sagemak
             tuned, value = trial["TunedHyperParameters"], objective(trial)
             if value is None or tuned.keys() != parameters.keys():
                 continue
-            point = {key: parameter.read(tuned[key]) for key, parameter in parameters.items()}
-            if all(span._contains(span.to_internal_repr(point[key])) for key, span in spans.items()):
-                study.add_trial(optuna.trial.create_trial(params=point, distributions=spans, value=value))
+            with contextlib.suppress(ValueError):  # a category that is gone, or words where numbers are now
+                point = {key: parameter.read(tuned[key]) for key, parameter in parameters.items()}
+                if all(contains(span, point[key]) for key, span in spans.items()):
+                    study.add_trial(optuna.trial.create_trial(params=point, distributions=spans, value=value))
+
+
+def contains(span: BaseDistribution, value: Any) -> bool:
+    if isinstance(span, CategoricalDistribution):
+        return value in span.choices
+    assert isinstance(span, (FloatDistribution, IntDistribution))
+    return span.low <= value <= span.high
 
 
 def start_trial(sagemaker: SageMaker, record: Record, number: int, chosen: dict[str, str]) -> str:
@@ -175,12 +183,14 @@ def start_trial(sagemaker: SageMaker, record: Record, number: int, chosen: dict[
     return job
 
 
-def watch(sagemaker: SageMaker, study: optuna.Study, running: Running, job: str, metric: str) -> bool:
+def watch(
+    sagemaker: SageMaker, study: optuna.Study, running: Running, job: str, metric: str, scores: list[float]
+) -> bool:
     """Report epochs to the pruner, stop the trial if it says so, tell the study how it ended. True once it has."""
     record, trial = sagemaker.settled_training_job(job), running.trial
     values = record.get("Metrics", {}).get(metric, [])
     for step in range(running.reported, len(values)):
-        trial.report(values[step], step)
+        trial.report(values[step], step + 1)  # how many epochs it had
     news, running.reported = len(values) > running.reported, len(values)
     status = record["TrainingJobStatus"]
     if status not in training_jobs.ENDED:
@@ -192,6 +202,7 @@ def watch(sagemaker: SageMaker, study: optuna.Study, running: Running, job: str,
         study.tell(trial, state=TrialState.FAIL)
         score: dict[str, Any] = {"ObjectiveStatus": "Failed"}
     else:
+        scores.append(final)
         if status == "Completed":
             study.tell(trial, final)
         else:  # stopped early: the study keeps its last epoch
@@ -204,10 +215,9 @@ def watch(sagemaker: SageMaker, study: optuna.Study, running: Running, job: str,
     return True
 
 
-def criterion_met(config: Mapping[str, Any], study: optuna.Study) -> bool:
+def criterion_met(config: Mapping[str, Any], scores: list[float]) -> bool:
+    """Whether the objectives of this job's own trials, in the order in which they ended, end the search."""
     criteria = config.get("TuningJobCompletionCriteria", {})
-    told = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    scores = [trial.value for trial in told if trial.value is not None]
     minimize = config["HyperParameterTuningJobObjective"]["Type"] == "Minimize"
     target = criteria.get("TargetObjectiveMetricValue")
     if target is not None and any(score <= target if minimize else score >= target for score in scores):
@@ -215,21 +225,13 @@ def criterion_met(config: Mapping[str, Any], study: optuna.Study) -> bool:
     patience = criteria.get("BestObjectiveNotImproving", {}).get("MaxNumberOfTrainingJobsNotImproving")
     if patience is None or not scores:
         return False
-    best = scores.index(min(scores) if minimize else max(scores))
-    return len(scores) - 1 - best >= patience
-
-
-def report(sagemaker: SageMaker, name: str, config: Mapping[str, Any]) -> None:
-    """The counters and the best trial so far, as the describe operation shows them while the job runs."""
-    trials = trials_of(sagemaker.records, name)
-    scores = [(score, trial) for trial in trials if (score := objective(trial)) is not None]
-    scored = [(score, trial) for score, trial in scores if trial["TrainingJobStatus"] == "Completed"]
-    choose = min if config["HyperParameterTuningJobObjective"]["Type"] == "Minimize" else max
-    shown = count_trials(trials)
-    if scored:
-        best = choose(scored, key=itemgetter(0))[1]
-        shown["BestTrainingJob"] = {member: best[member] for member in BEST_MEMBERS if member in best}
-    sagemaker.records.update(KIND, name, lambda record: record.update(shown))
+    best, since = scores[0], 0
+    for score in scores[1:]:
+        gain = best - score if minimize else score - best
+        # AWS counts what is better by less than 1 % as no improvement.
+        since = 0 if gain >= 0.01 * abs(best) and gain > 0 else since + 1
+        best = min(best, score) if minimize else max(best, score)
+    return since >= patience
 
 
 def finish(sagemaker: SageMaker, name: str, stopped: bool) -> None:
@@ -240,4 +242,12 @@ def finish(sagemaker: SageMaker, name: str, stopped: bool) -> None:
         status = "Stopped"
     elif failed and len(failed) == len(trials):
         status, reason = "Failed", f"All training jobs failed. The first: {failed[0].get('FailureReason', 'no reason')}"
+    elif all(objective(trial) is None for trial in trials):
+        status, reason = (
+            "Failed",
+            (
+                f"No objective metrics found after running {len(trials)} training jobs. Please ensure that the custom "
+                "algorithm is emitting the objective metric as defined by the regular expression provided."
+            ),
+        )
     sagemaker.records.update(KIND, name, lambda record: end(record, status, reason))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any
 
 from dogbreed_cli.local import training_jobs, worker
@@ -15,7 +16,10 @@ from dogbreed_cli.local.training_jobs import TrainingJobs
 
 KIND = "hyper-parameter-tuning-job"
 ENDED = ("Completed", "Failed", "Stopped")
-STRATEGIES = ("Bayesian", "Random", "Grid", "Hyperband")
+BEST_MEMBERS = (
+    "TrainingJobName", "TrainingJobArn", "CreationTime", "TrainingStartTime", "TrainingEndTime", "TrainingJobStatus",
+    "TunedHyperParameters", "FinalHyperParameterTuningJobObjectiveMetric", "ObjectiveStatus",
+)  # fmt: skip
 
 
 class TuningJobs(TrainingJobs):
@@ -23,11 +27,7 @@ class TuningJobs(TrainingJobs):
         name, now = request["HyperParameterTuningJobName"], time.time()
         check_tuning_request(request)
         for parent in request.get("WarmStartConfig", {}).get("ParentHyperParameterTuningJobs", []):
-            if (
-                self.settled_tuning_job(parent["HyperParameterTuningJobName"])["HyperParameterTuningJobStatus"]
-                not in ENDED
-            ):
-                raise AwsError("ValidationException", f"The parent tuning job {parent} has not ended yet.")
+            check_parent(self.settled_tuning_job(parent["HyperParameterTuningJobName"]), request)
         record = {
             **request,
             "HyperParameterTuningJobArn": arn("hyper-parameter-tuning-job", name),
@@ -36,9 +36,8 @@ class TuningJobs(TrainingJobs):
             "ResourceLimits": request["HyperParameterTuningJobConfig"]["ResourceLimits"],
             "CreationTime": now,
             "LastModifiedTime": now,
-            **count_trials([]),
         }
-        with worker.claim(self.home, name) as lock:
+        with worker.claim(self.home, tuning_folder(name)) as lock:
             try:
                 if lock is None:
                     raise FileExistsError(name)
@@ -51,12 +50,18 @@ class TuningJobs(TrainingJobs):
         return {"HyperParameterTuningJobArn": record["HyperParameterTuningJobArn"]}
 
     def describe_hyper_parameter_tuning_job(self, request: Mapping[str, Any]) -> Record:
-        return self.settled_tuning_job(request["HyperParameterTuningJobName"])
+        return self.with_progress(self.settled_tuning_job(request["HyperParameterTuningJobName"]))
+
+    def with_progress(self, record: Record) -> Record:
+        trials = trials_of(self.records, record["HyperParameterTuningJobName"])
+        settled = [self.settled_training_job(trial["TrainingJobName"]) for trial in trials]
+        return {**record, **count_trials(settled), **best_of(settled, record)}
 
     def list_hyper_parameter_tuning_jobs(self, request: Mapping[str, Any]) -> dict[str, Any]:
         settled = [self.settled_tuning_job(r["HyperParameterTuningJobName"]) for r in self.records.all(KIND)]
-        name, status = "HyperParameterTuningJobName", "HyperParameterTuningJobStatus"
-        return list_page(settled, request, "HyperParameterTuningJobSummaries", name, status)
+        summaries, name = "HyperParameterTuningJobSummaries", "HyperParameterTuningJobName"
+        page = list_page(settled, request, summaries, name, "HyperParameterTuningJobStatus", sort_by="Name")
+        return {**page, summaries: [self.with_progress(record) for record in page[summaries]]}
 
     def list_training_jobs_for_hyper_parameter_tuning_job(self, request: Mapping[str, Any]) -> dict[str, Any]:
         name = request["HyperParameterTuningJobName"]
@@ -64,8 +69,8 @@ class TuningJobs(TrainingJobs):
         trials = [self.settled_training_job(r["TrainingJobName"]) for r in trials_of(self.records, name)]
         if request.get("SortBy") == "FinalObjectiveMetricValue":  # AWS leaves out the trials that have none.
             trials = [trial for trial in trials if objective(trial) is not None]
-        by = {"FinalObjectiveMetricValue": objective}
-        return list_page(trials, request, "TrainingJobSummaries", "TrainingJobName", "TrainingJobStatus", by=by)
+        status, by = "TrainingJobStatus", {"FinalObjectiveMetricValue": objective}
+        return list_page(trials, request, "TrainingJobSummaries", "TrainingJobName", status, sort_by="Name", by=by)
 
     def stop_hyper_parameter_tuning_job(self, request: Mapping[str, Any]) -> None:
         name = request["HyperParameterTuningJobName"]
@@ -77,13 +82,21 @@ class TuningJobs(TrainingJobs):
         """The record, after a job whose worker was killed has been ended as Failed and its trials stopped."""
         record = self.records.read(KIND, name)
         if record is None:
-            raise not_found("hyperparameter tuning job", name)
-        if record["HyperParameterTuningJobStatus"] in ENDED or worker.is_alive(self.home, name):
+            raise not_found("tuning job", name)
+        if record["HyperParameterTuningJobStatus"] in ENDED:
             return record
-        for trial in trials_of(self.records, name):
-            self.records.update(training_jobs.KIND, trial["TrainingJobName"], training_jobs.ask_to_stop)
-        reason = "InternalServerError: the tuning job's worker process on this machine was killed. Please try again."
-        return self.records.update(KIND, name, lambda r: end(r, "Failed", reason)) or record
+        with worker.claim(self.home, tuning_folder(name)) as lock:
+            if lock is None:
+                return record
+            for trial in trials_of(self.records, name):
+                self.records.update(training_jobs.KIND, trial["TrainingJobName"], training_jobs.ask_to_stop)
+            reason = "InternalServerError: the tuning job's worker process on this machine was killed."
+            return self.records.update(KIND, name, lambda r: end(r, "Failed", reason)) or record
+
+
+def tuning_folder(name: str) -> str:
+    """Below jobs/. A training job may have the same name as a tuning job; a dot can be in neither."""
+    return f"tuning.{name}"
 
 
 def check_tuning_request(request: Mapping[str, Any]) -> None:
@@ -115,7 +128,6 @@ def check_tuning_request(request: Mapping[str, Any]) -> None:
         raise AwsError(
             "ValidationException", "TrainingJobDefinition and HyperParameterTuningJobObjective are required."
         )
-    refuse_others(definition["AlgorithmSpecification"], {"TrainingImage", "TrainingInputMode", "MetricDefinitions"})
     training_jobs.check_training_request(trial_request(definition, "trial", {}))
     metrics = {metric["Name"] for metric in definition["AlgorithmSpecification"].get("MetricDefinitions", [])}
     wanted = config["HyperParameterTuningJobObjective"]["MetricName"]
@@ -124,19 +136,59 @@ def check_tuning_request(request: Mapping[str, Any]) -> None:
             "ValidationException",
             f"The objective metric [{wanted}] is not in the metric definitions {sorted(metrics)}.",
         )
-    ranges = config.get("ParameterRanges", {})
-    names = [entry["Name"] for kind in ranges.values() if isinstance(kind, list) for entry in kind]
-    if not names:
-        raise AwsError("ValidationException", "At least one hyperparameter range is required.")
-    if clash := set(names) & set(definition.get("StaticHyperParameters", {})):
+    names = check_ranges(config.get("ParameterRanges", {}), config["Strategy"])
+    if clash := names & set(definition.get("StaticHyperParameters", {})):
         raise AwsError("ValidationException", f"Hyperparameters are both static and tuned: {sorted(clash)}.")
-    numeric = ranges.get("ContinuousParameterRanges", []) + ranges.get("IntegerParameterRanges", [])
-    if config["Strategy"] == "Grid" and numeric:
-        raise AwsError("ValidationException", "Grid search strategy only supports categorical parameters.")
+    if config["Strategy"] != "Grid" and "MaxNumberOfTrainingJobs" not in config["ResourceLimits"]:
+        raise AwsError("ValidationException", "MaxNumberOfTrainingJobs is required unless the strategy is Grid.")
     if config["Strategy"] == "Hyperband" and config.get("TrainingJobEarlyStoppingType") == "Auto":
         raise AwsError(
             "ValidationException", "TrainingJobEarlyStoppingType must be Off when the strategy is Hyperband."
         )
+
+
+def check_ranges(ranges: Mapping[str, Any], strategy: str) -> set[str]:
+    """The names of what is tuned. Raises ValidationException."""
+    kinds = ("CategoricalParameterRanges", "IntegerParameterRanges", "ContinuousParameterRanges")
+    refuse_others(ranges, kinds, "ParameterRanges.")
+    names = [entry["Name"] for kind in kinds for entry in ranges.get(kind, [])]
+    if not names:
+        raise AwsError("ValidationException", "At least one hyperparameter range is required.")
+    if len(names) != len(set(names)):
+        raise AwsError("ValidationException", f"Hyperparameters have several ranges: {names}.")
+    for kind, number in (("IntegerParameterRanges", int), ("ContinuousParameterRanges", float)):
+        for entry in ranges.get(kind, []):
+            if strategy == "Grid":
+                raise AwsError("ValidationException", "Grid search strategy only supports categorical parameters.")
+            check_range(entry, number)
+    return set(names)
+
+
+def check_range(entry: Mapping[str, Any], number: Callable[[str], float]) -> None:
+    name, scaling = entry["Name"], entry.get("ScalingType", "Auto")
+    try:
+        low, high = number(entry["MinValue"]), number(entry["MaxValue"])
+    except ValueError:
+        raise AwsError("ValidationException", f"The range of {name} is not of numbers of its kind: {entry}.") from None
+    if not low < high:
+        raise AwsError("ValidationException", f"MinValue of {name} must be less than its MaxValue: {low}, {high}.")
+    if scaling == "Logarithmic" and low <= 0:
+        raise AwsError("ValidationException", f"Logarithmic scaling of {name} needs a range above 0.")
+    if scaling == "ReverseLogarithmic" and (number is int or low < 0 or high >= 1):
+        message = f"Reverse logarithmic scaling of {name} needs a continuous range within 0 <= x < 1.0."
+        raise AwsError("ValidationException", message)
+
+
+def check_parent(parent: Record, request: Mapping[str, Any]) -> None:
+    name = parent["HyperParameterTuningJobName"]
+    if parent["HyperParameterTuningJobStatus"] not in ENDED:
+        raise AwsError("ValidationException", f"The parent tuning job {name} has not ended yet.")
+    theirs, ours = (
+        job["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"] for job in (parent, request)
+    )
+    if theirs != ours:
+        message = f"The parent tuning job {name} has another objective metric: {theirs}, not {ours}."
+        raise AwsError("ValidationException", message)
 
 
 def trial_request(definition: Mapping[str, Any], name: str, chosen: Mapping[str, str]) -> dict[str, Any]:
@@ -179,8 +231,19 @@ def count_trials(trials: list[Record]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def best_of(trials: list[Record], record: Record) -> dict[str, Any]:
+    """BestTrainingJob: of those that were completed. Empty while there is none."""
+    completed = [trial for trial in trials if trial["TrainingJobStatus"] == "Completed"]
+    scored = [(score, trial) for trial in completed if (score := objective(trial)) is not None]
+    if not scored:
+        return {}
+    kind = record["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]["Type"]
+    best = (min if kind == "Minimize" else max)(scored, key=itemgetter(0))[1]
+    return {"BestTrainingJob": {member: best[member] for member in BEST_MEMBERS if member in best}}
+
+
 def ask_to_stop(record: Record) -> None:
-    if record["HyperParameterTuningJobStatus"] not in ENDED:
+    if record["HyperParameterTuningJobStatus"] == "InProgress":
         record["HyperParameterTuningJobStatus"] = "Stopping"
         record["LastModifiedTime"] = time.time()
 

@@ -5,7 +5,8 @@
 A worker holds a lock on jobs/<name>/worker.lock as long as it lives. The kernel frees the lock however the worker
 dies, so whoever finds the lock free beside a record that is still InProgress knows that the worker was killed. No
 process id is ever trusted for that. The lock is taken before the record is written and handed down to the worker, so
-there is no moment in which a living job looks dead.
+there is no moment in which a living job looks dead; and who ends a dead job's record holds it meanwhile, so that no
+other can begin.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from threading import Thread
@@ -34,29 +36,31 @@ PASSED_ON = (
 )  # fmt: skip
 
 
+# The program starts only when its group has been written down, so none is ever lost that a worker started.
+GATE = 'read -r go && exec "$@" </dev/null'
+
+
 @contextlib.contextmanager
-def claim(home: Home, name: str) -> Iterator[IO[bytes] | None]:
-    """Hold the lock in jobs/<name>/, or None while a living worker holds it."""
+def claim(home: Home, name: str, seconds: float = 0) -> Iterator[IO[bytes] | None]:
+    """Hold the lock in jobs/<name>/, or None when a living worker holds it, and still does after `seconds`."""
     folder = home.jobs / name
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "worker.lock").open("ab") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield None
-        else:
-            yield lock
+        yield lock if wait_until(lambda: try_lock(lock), seconds) else None
 
 
-def is_alive(home: Home, name: str) -> bool:
-    with claim(home, name) as lock:
-        return lock is None
+def try_lock(file: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def start(home: Home, kind: str, name: str, lock: IO[bytes]) -> None:
     """Start the worker that now owns `lock`. It outlives this process and hears no Ctrl-C of its terminal."""
     with Path(lock.name).with_name("worker.log").open("ab") as log:
-        subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-P", "-m", "dogbreed_cli.local.worker", kind, str(home.root), name, str(lock.fileno())],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -65,6 +69,8 @@ def start(home: Home, kind: str, name: str, lock: IO[bytes]) -> None:
             start_new_session=True,
             pass_fds=[lock.fileno()],
         )
+    # Whoever starts many and lives long (a tuning job's worker) keeps no zombies.
+    Thread(target=process.wait, daemon=True).start()
 
 
 class Group:
@@ -79,9 +85,10 @@ class Group:
         pass_fds: tuple[int, ...] = (),
     ):
         passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        self.last_line = ""
         self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
+            ["/bin/sh", "-c", GATE, "sh", *command],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd=folder,
@@ -89,20 +96,31 @@ class Group:
             start_new_session=True,
             pass_fds=pass_fds,
         )
-        write_group(folder, self.process.pid)
+        assert self.process.stdin is not None
+        with self.process.stdin as gate:
+            write_group(folder, self.process.pid)
+            gate.write(b"\n")
         self.reader = Thread(target=self.read, args=(on_line,), daemon=True)
         self.reader.start()
 
     def read(self, on_line: Callable[[str], None]) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            on_line(line.decode(errors="replace").rstrip("\r\n"))
+        for raw in self.process.stdout:
+            line = raw.decode(errors="replace").rstrip("\r\n")
+            self.last_line = line.strip() or self.last_line
+            try:
+                on_line(line)
+            except Exception:  # A full disk, say. Who stopped reading here would block the program for ever.
+                traceback.print_exc()
 
     def exited(self) -> bool:
         return self.process.poll() is not None
 
-    def terminate(self) -> None:
+    def stop(self, grace: float) -> int:
+        """SIGTERM to everyone, SIGKILL to whoever is left after `grace` seconds. The leader's exit code."""
         signal_group(self.process.pid, signal.SIGTERM)
+        wait_until(lambda: not has_members(self.process.pid), grace)
+        return self.end()
 
     def end(self) -> int:
         """Kill what is left of the group, read its last lines, and return the leader's exit code."""
@@ -118,6 +136,17 @@ def signal_group(group: int, number: signal.Signals) -> None:
         os.killpg(group, number)
 
 
+def has_members(group: int) -> bool:
+    """Whether anyone in the group lives. Zombies do not: in a container there may be no init to reap them."""
+    import psutil
+
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                return True
+    return False
+
+
 def write_group(folder: Path, group: int) -> None:
     import psutil
 
@@ -129,7 +158,7 @@ def write_group(folder: Path, group: int) -> None:
 
 
 def kill_orphans(folder: Path) -> None:
-    """End what a killed worker left running. `folder` is where it started its program."""
+    """End what a killed worker left running, and see it gone. `folder` is where it started its program."""
     import psutil
 
     try:
@@ -144,12 +173,13 @@ def kill_orphans(folder: Path) -> None:
     except psutil.NoSuchProcess:
         pass
     signal_group(found["group"], signal.SIGKILL)
+    wait_until(lambda: not has_members(found["group"]), 5)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, step: float = 0.1) -> bool:
     end = time.monotonic() + seconds
     while not condition():
-        if time.monotonic() > end:
+        if time.monotonic() >= end:
             return False
         time.sleep(step)
     return True

@@ -1,0 +1,270 @@
+"""Endpoints on this machine: real servers in the real image, with serve.py files of a few lines."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from botocore.exceptions import ClientError
+from conftest import wait_for
+from local_jobs import Machine, machine_in
+
+from dogbreed_cli.local import ROLE_ARN
+from dogbreed_cli.source import pack
+
+SERVE = """
+import json, os, time
+def model_fn(model_dir, context=None):
+    print("loading", os.environ["FROM_MODEL"])
+    with open(os.path.join(model_dir, "model.txt")) as file:
+        return file.read()
+def input_fn(body, content_type, context=None):
+    from sagemaker_inference.errors import BaseInferenceToolkitError
+    if content_type != "image/jpeg":
+        raise BaseInferenceToolkitError(415, "only JPEG", "Unsupported Media Type")
+    return bytes(body)
+def predict_fn(data, model, context=None):
+    if data == b"crash":
+        raise RuntimeError("no dog can crash me")
+    if data == b"exit":
+        os._exit(7)
+    if data == b"slow":
+        time.sleep(3)
+    return {"model": model, "bytes": len(data)}
+def output_fn(prediction, accept, context=None):
+    return json.dumps(prediction)
+"""
+RAISES = "def model_fn(model_dir, context=None):\n    raise OSError('the weights have fleas')\n"
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory, image_python: Path) -> Iterator[Machine]:
+    with machine_in(tmp_path_factory.mktemp("endpoints"), image_python.as_uri()) as machine:
+        yield machine
+
+
+def make_config(machine: Machine, name: str, script: str = SERVE, archive: bytes | None = None) -> None:
+    """A model that answers with its name, and an endpoint config of it."""
+    folder = machine.folder / name
+    (folder / "code").mkdir(parents=True)
+    (folder / "model.txt").write_text(name)
+    (folder / "code" / "serve.py").write_text(script)
+    uri = machine.put(f"models/{name}/model.tar.gz", pack(folder) if archive is None else archive)
+    machine.sagemaker.create_model(
+        ModelName=name,
+        ExecutionRoleArn=ROLE_ARN,
+        PrimaryContainer={
+            "Image": machine.image,
+            "ModelDataUrl": uri,
+            "Environment": {
+                "SAGEMAKER_PROGRAM": "serve.py",
+                "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code",
+                "FROM_MODEL": name,
+            },
+        },
+    )
+    variant = {"VariantName": "AllTraffic", "ModelName": name, "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    machine.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
+
+
+def create(machine: Machine, name: str, config: str = "") -> None:
+    machine.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=config or name)
+
+
+def status(machine: Machine, name: str) -> str:
+    return str(machine.sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"])
+
+
+def settled(machine: Machine, name: str, seconds: float = 60) -> dict[str, Any]:
+    wait_for(lambda: status(machine, name) in ("InService", "Failed"), seconds)
+    return machine.sagemaker.describe_endpoint(EndpointName=name)  # type: ignore[no-any-return]
+
+
+def invoke(machine: Machine, name: str, body: bytes = b"dog", content_type: str = "image/jpeg") -> str:
+    answer = machine.runtime.invoke_endpoint(EndpointName=name, Body=body, ContentType=content_type)
+    return str(answer["Body"].read().decode())
+
+
+def delete(machine: Machine, name: str) -> None:
+    """And see that neither record nor process is left."""
+    machine.sagemaker.delete_endpoint(EndpointName=name)
+    machine.sagemaker.get_waiter("endpoint_deleted").wait(
+        EndpointName=name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 200}
+    )
+    wait_for(lambda: not processes(machine, name), 10)
+
+
+def processes(machine: Machine, name: str) -> list[psutil.Process]:
+    return [one for one in machine.processes() if any(f"endpoint.{name}/" in a or a == name for a in one.cmdline())]
+
+
+def servers(machine: Machine, name: str) -> list[psutil.Process]:
+    return [one for one in processes(machine, name) if any(a.endswith("serving_app.py") for a in one.cmdline())]
+
+
+@pytest.fixture(scope="module")
+def dogs(machine: Machine) -> Machine:
+    """The endpoint `dogs`, while it comes up."""
+    make_config(machine, "dogs")
+    create(machine, "dogs")
+    return machine
+
+
+def test_creating_until_ping_answers(dogs: Machine) -> None:
+    assert status(dogs, "dogs") == "Creating"
+    with pytest.raises(ClientError, match="not found"):
+        invoke(dogs, "dogs")
+    described = settled(dogs, "dogs")
+    assert described["EndpointStatus"] == "InService"
+    assert described["ProductionVariants"][0]["CurrentInstanceCount"] == 1
+    assert dogs.log(group="/aws/sagemaker/Endpoints/dogs").count("loading dogs") == 1
+    assert invoke(dogs, "dogs") == '{"model": "dogs", "bytes": 3}'
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "code", "words"),
+    [(b"dog", "text/html", 415, "only JPEG"), (b"crash", "image/jpeg", 500, "no dog can crash me")],
+)
+def test_errors_of_the_container_are_model_errors(
+    dogs: Machine, body: bytes, content_type: str, code: int, words: str
+) -> None:
+    settled(dogs, "dogs")
+    with pytest.raises(dogs.runtime.exceptions.ModelError) as caught:
+        invoke(dogs, "dogs", body, content_type)
+    answer = caught.value.response
+    assert answer["OriginalStatusCode"] == code
+    assert words in answer["OriginalMessage"]
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 424
+    assert invoke(dogs, "dogs") == '{"model": "dogs", "bytes": 3}'
+
+
+def test_a_body_over_the_limit_is_refused(dogs: Machine) -> None:
+    settled(dogs, "dogs")
+    assert '"bytes": 6291456' in invoke(dogs, "dogs", bytes(6_291_456))
+    with pytest.raises(ClientError, match=r"\(ValidationError\).* less than or equal to 6291456"):
+        invoke(dogs, "dogs", bytes(6_291_457))
+
+
+def test_what_invoke_cannot_do_is_refused(dogs: Machine) -> None:
+    settled(dogs, "dogs")
+    with pytest.raises(ClientError, match="TargetModel"):
+        dogs.runtime.invoke_endpoint(EndpointName="dogs", Body=b"dog", TargetModel="other.tar.gz")
+
+
+def test_a_name_is_taken_until_the_endpoint_is_deleted(dogs: Machine) -> None:
+    code, message = dogs.error("create_endpoint", EndpointName="dogs", EndpointConfigName="dogs")
+    assert (code, message.partition(" endpoint ")[0]) == ("ValidationException", "Cannot create already existing")
+    code, message = dogs.error("create_endpoint", EndpointName="other", EndpointConfigName="no-such-config")
+    assert message.startswith('Could not find endpoint configuration "arn:aws:sagemaker:')
+
+
+def test_an_update_serves_on_without_one_error(dogs: Machine) -> None:
+    settled(dogs, "dogs")
+    make_config(dogs, "cats")
+    answers: list[str] = []
+    over = threading.Event()
+
+    def ask() -> None:
+        while not over.is_set():
+            answers.append(invoke(dogs, "dogs"))
+
+    def ask_slowly() -> None:
+        while not over.is_set():
+            answers.append(invoke(dogs, "dogs", b"slow"))
+
+    threads = [threading.Thread(target=ask), threading.Thread(target=ask_slowly)]
+    failures: list[Any] = []
+    threading.excepthook = lambda hook: failures.append(hook.exc_value)
+    try:
+        for thread in threads:
+            thread.start()
+        wait_for(lambda: len(answers) > 1)
+        dogs.sagemaker.update_endpoint(EndpointName="dogs", EndpointConfigName="cats")
+        assert status(dogs, "dogs") == "Updating"
+        code, message = dogs.error("update_endpoint", EndpointName="dogs", EndpointConfigName="dogs")
+        assert (code, "Updating" in message) == ("ValidationException", True)
+        described = settled(dogs, "dogs")
+        wait_for(lambda: '"model": "cats"' in answers[-1], 20)
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+        threading.excepthook = threading.__excepthook__
+    assert not failures
+    assert (described["EndpointStatus"], described["EndpointConfigName"]) == ("InService", "cats")
+    assert '"model": "dogs"' in answers[0]
+    wait_for(lambda: len(servers(dogs, "dogs")) == 1, 10)
+
+
+def test_a_failed_update_keeps_the_old_model(dogs: Machine) -> None:
+    settled(dogs, "dogs")
+    make_config(dogs, "fleas", RAISES)
+    before = invoke(dogs, "dogs")
+    dogs.sagemaker.update_endpoint(EndpointName="dogs", EndpointConfigName="fleas")
+    described = settled(dogs, "dogs")
+    assert described["EndpointStatus"] == "InService"
+    assert described["EndpointConfigName"] != "fleas"
+    assert "ping health check" in described["FailureReason"]
+    assert invoke(dogs, "dogs") == before
+    assert len(servers(dogs, "dogs")) == 1
+
+
+def test_delete_ends_the_process_and_the_name_is_free_at_once(dogs: Machine) -> None:
+    settled(dogs, "dogs")
+    assert servers(dogs, "dogs")
+    dogs.sagemaker.delete_endpoint(EndpointName="dogs")
+    while "dogs" in [entry["EndpointName"] for entry in dogs.sagemaker.list_endpoints()["Endpoints"]]:
+        time.sleep(0.01)
+    create(dogs, "dogs")
+    delete(dogs, "dogs")  # while it is Creating
+    assert not list((dogs.home.jobs / "endpoint.dogs").glob("server-*"))
+    code, message = dogs.error("delete_endpoint", EndpointName="dogs")
+    assert (code, message.startswith("Could not find endpoint")) == ("ValidationException", True)
+
+
+def test_delete_while_updating(machine: Machine) -> None:
+    make_config(machine, "first")
+    make_config(machine, "second", "import time\ntime.sleep(100)\n" + SERVE)
+    create(machine, "updated", "first")
+    settled(machine, "updated")
+    machine.sagemaker.update_endpoint(EndpointName="updated", EndpointConfigName="second")
+    wait_for(lambda: len(servers(machine, "updated")) == 2)
+    began = time.monotonic()
+    delete(machine, "updated")
+    assert time.monotonic() - began < 10
+
+
+def test_endpoints_that_cannot_start_fail_with_reason_and_log(machine: Machine) -> None:
+    make_config(machine, "raises", RAISES)
+    make_config(machine, "broken", archive=b"no archive")
+    for name in ("raises", "broken"):
+        create(machine, name)
+    raises, broken = settled(machine, "raises"), settled(machine, "broken")
+    assert (raises["EndpointStatus"], broken["EndpointStatus"]) == ("Failed", "Failed")
+    assert "did not pass the ping health check" in raises["FailureReason"]
+    assert "the weights have fleas" in raises["FailureReason"]
+    assert "the weights have fleas" in machine.log(group="/aws/sagemaker/Endpoints/raises")
+    assert "cannot be unpacked" in broken["FailureReason"]
+    for name in ("raises", "broken"):
+        assert machine.error("update_endpoint", EndpointName=name, EndpointConfigName=name)[0] == "ValidationException"
+        wait_for(lambda name=name: not processes(machine, name), 10)  # type: ignore[misc]
+        delete(machine, name)
+
+
+def test_a_server_that_ends_makes_the_endpoint_failed(machine: Machine) -> None:
+    make_config(machine, "mortal")
+    create(machine, "mortal")
+    settled(machine, "mortal")
+    with pytest.raises(machine.runtime.exceptions.ModelError):
+        invoke(machine, "mortal", b"exit")
+    wait_for(lambda: status(machine, "mortal") == "Failed", 10)
+    assert "exit code 7" in machine.sagemaker.describe_endpoint(EndpointName="mortal")["FailureReason"]
+    with pytest.raises(ClientError, match="not found"):
+        invoke(machine, "mortal")
+    delete(machine, "mortal")
+

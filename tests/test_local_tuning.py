@@ -1,0 +1,424 @@
+"""Tuning jobs on this machine: every strategy with real trials, then the search logic by itself."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from conftest import wait_for
+from local_jobs import Machine, machine_in
+
+from dogbreed_cli.local import tuning
+
+# The objective is best (0) at lr = 0.1 and batch 32. `steps` lines, `wait` seconds apart.
+TRIAL = """
+import argparse, math, time
+parser = argparse.ArgumentParser()
+for name in ("--lr", "--momentum", "--epochs", "--wait", "--bad"):
+    parser.add_argument(name, type=float, default=0)
+parser.add_argument("--batch-size", type=int, default=32)
+parser.add_argument("--kind", default="good")
+given = parser.parse_args()
+if given.bad or given.kind == "bad":
+    raise SystemExit("this trial is bad")
+distance = abs(math.log10(given.lr or 0.1) + 1) + abs(math.log2(given.batch_size / 32))
+if given.kind == "poor":
+    distance += 100
+for epoch in range(int(given.epochs) or 1):
+    print(f"loss={distance + 1 / (epoch + 1)}", flush=True)
+    time.sleep(given.wait)
+"""
+LR = {"Name": "lr", "MinValue": "0.001", "MaxValue": "1", "ScalingType": "Logarithmic"}
+BATCH = {"Name": "batch-size", "MinValue": "8", "MaxValue": "128", "ScalingType": "Logarithmic"}
+KINDS = {"Name": "kind", "Values": ['"good"', '"poor"']}
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    with machine_in(tmp_path_factory.mktemp("tuning")) as machine:
+        machine.put_code("trial", train=TRIAL)
+        yield machine
+
+
+def request(machine: Machine, name: str, *, most: int | None = 4, parallel: int = 2, **more: Any) -> dict[str, Any]:
+    """CreateHyperParameterTuningJob: minimise the loss over lr and batch-size; `static` hyperparameters, `config` members."""
+    static, config = more.pop("static", {}), more.pop("config", {})
+    definition = machine.training(
+        name,
+        metrics=["loss"],
+        hyperparameters={
+            "sagemaker_program": "train.py",
+            "sagemaker_submit_directory": "s3://dogbreed-local/code/trial/sourcedir.tar.gz",
+            **static,
+        },
+    )
+    definition["StaticHyperParameters"] = definition.pop("HyperParameters")
+    del definition["TrainingJobName"]
+    limits = {"MaxParallelTrainingJobs": parallel} | ({"MaxNumberOfTrainingJobs": most} if most else {})
+    return {
+        "HyperParameterTuningJobName": name,
+        "HyperParameterTuningJobConfig": {
+            "Strategy": "Random",
+            "HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "loss"},
+            "ResourceLimits": limits,
+            "ParameterRanges": {"ContinuousParameterRanges": [LR], "IntegerParameterRanges": [BATCH]},
+            "RandomSeed": 7,
+            **config,
+        },
+        "TrainingJobDefinition": definition,
+        **more,
+    }
+
+
+def start(machine: Machine, name: str, **more: Any) -> None:
+    machine.sagemaker.create_hyper_parameter_tuning_job(**request(machine, name, **more))
+
+
+def tuned(machine: Machine, name: str) -> list[dict[str, str]]:
+    return [trial["TunedHyperParameters"] for trial in machine.trials(name, SortBy="Name")]
+
+
+def score(trial: dict[str, Any]) -> float:
+    return float(trial["FinalHyperParameterTuningJobObjectiveMetric"]["Value"])
+
+
+def expected(choice: dict[str, str]) -> float:
+    return abs(math.log10(float(choice["lr"])) + 1) + abs(math.log2(int(choice["batch-size"]) / 32)) + 1
+
+
+def test_two_tuning_jobs_at_once_finish_with_their_own_trials(machine: Machine) -> None:
+    start(machine, "random-a", config={"Strategy": "Random"}, Tags=[{"Key": "mine", "Value": "yes"}])
+    start(machine, "random-b", config={"Strategy": "Random"})
+    start(machine, "random-a-1", config={"Strategy": "Bayesian", "RandomSeed": 8})
+    for name in ("random-a", "random-b", "random-a-1"):
+        job = machine.ended_tuning(name)
+        assert job["HyperParameterTuningJobStatus"] == "Completed"
+        trials = machine.trials(name)
+        assert len(trials) == 4
+        assert job["TrainingJobStatusCounters"] == {
+            "Completed": 4, "InProgress": 0, "RetryableError": 0, "NonRetryableError": 0, "Stopped": 0
+        }  # fmt: skip
+        assert job["ObjectiveStatusCounters"] == {"Succeeded": 4, "Pending": 0, "Failed": 0}
+        for trial in trials:
+            assert trial["TrainingJobName"].startswith(f"{name}-0")
+            assert score(trial) == pytest.approx(expected(trial["TunedHyperParameters"]))
+        best = min(trials, key=score)
+        assert job["BestTrainingJob"]["TrainingJobName"] == best["TrainingJobName"]
+        assert job["BestTrainingJob"]["TunedHyperParameters"] == best["TunedHyperParameters"]
+        assert score(job["BestTrainingJob"]) == score(best)
+        assert job["CreationTime"] < job["HyperParameterTuningEndTime"]
+    # The same seed draws the same; the trials of the job `random-a-1` are none of `random-a`'s.
+    assert tuned(machine, "random-a") == tuned(machine, "random-b")
+    trial = machine.describe(machine.trials("random-a")[0]["TrainingJobName"])
+    assert trial["TuningJobArn"].endswith(":hyper-parameter-tuning-job/random-a")
+    assert trial["HyperParameters"]["sagemaker_program"] == '"train.py"'
+    assert trial["HyperParameters"]["lr"] in [choice["lr"] for choice in tuned(machine, "random-a")]
+    tags = machine.sagemaker.list_tags(ResourceArn=trial["TrainingJobArn"])["Tags"]
+    assert tags == [{"Key": "mine", "Value": "yes"}]
+
+
+def test_trials_are_listed_by_objective_and_in_pages(machine: Machine) -> None:
+    start(machine, "listed", parallel=4)
+    machine.ended_tuning("listed")
+    by = {"SortBy": "FinalObjectiveMetricValue"}
+    scores = [score(trial) for trial in machine.trials("listed", **by, PaginationConfig={"PageSize": 1})]
+    assert len(scores) == 4
+    assert scores == sorted(scores)
+    assert [score(trial) for trial in machine.trials("listed", **by, SortOrder="Descending")] == scores[::-1]
+    names = [trial["TrainingJobName"] for trial in machine.trials("listed")]
+    assert names == sorted(names)
+    assert machine.trials("listed", StatusEquals="Failed") == []
+    code, message = machine.error(
+        "list_training_jobs_for_hyper_parameter_tuning_job", HyperParameterTuningJobName="no-such"
+    )
+    assert (code, "can't find a tuning job" in message) == ("ResourceNotFound", True)
+
+
+def test_grid_tries_every_combination_once(machine: Machine) -> None:
+    sizes = {"Name": "batch-size", "Values": ["16", "32", "64"]}
+    ranges = {"ParameterRanges": {"CategoricalParameterRanges": [KINDS, sizes]}}
+    start(machine, "grid", most=None, parallel=3, config={"Strategy": "Grid", **ranges})
+    start(machine, "grid-2", most=2, config={"Strategy": "Grid", **ranges})
+    assert machine.ended_tuning("grid")["HyperParameterTuningJobStatus"] == "Completed"
+    found = sorted((choice["kind"], choice["batch-size"]) for choice in tuned(machine, "grid"))
+    assert found == [(kind, size) for kind in ('"good"', '"poor"') for size in ("16", "32", "64")]
+    best = machine.describe_tuning("grid")["BestTrainingJob"]["TunedHyperParameters"]
+    assert best == {"kind": '"good"', "batch-size": "32"}
+    machine.ended_tuning("grid-2")
+    assert len(machine.trials("grid-2")) == 2
+
+
+def test_hyperband_stops_poor_trials_early(machine: Machine) -> None:
+    config = {
+        "Strategy": "Hyperband",
+        "ParameterRanges": {"CategoricalParameterRanges": [KINDS]},
+        "StrategyConfig": {"HyperbandStrategyConfig": {"MinResource": 1, "MaxResource": 9}},
+        "RandomSeed": 1,
+    }
+    start(machine, "hyperband", most=6, config=config, static={"epochs": 9, "wait": 0.2})
+    job = machine.ended_tuning("hyperband")
+    assert job["HyperParameterTuningJobStatus"] == "Completed"
+    assert job["TrainingJobStatusCounters"]["Stopped"] >= 1
+    assert job["BestTrainingJob"]["TrainingJobStatus"] == "Completed"
+
+
+def test_early_stopping_stops_what_is_worse_than_the_median(machine: Machine) -> None:
+    # One after the other in the order of the seed: two that are good, then some that are poor.
+    config = {
+        "Strategy": "Grid",
+        "TrainingJobEarlyStoppingType": "Auto",
+        "ParameterRanges": {"CategoricalParameterRanges": [KINDS, {"Name": "batch-size", "Values": ["32", "64"]}]},
+        "RandomSeed": good_first_seed(),
+    }
+    start(machine, "median", most=None, parallel=1, config=config, static={"epochs": 5, "wait": 0.25})
+    machine.ended_tuning("median")
+    found = {
+        (trial["TunedHyperParameters"]["kind"], trial["TrainingJobStatus"], trial["ObjectiveStatus"])
+        for trial in machine.trials("median")
+    }
+    assert found == {('"good"', "Completed", "Succeeded"), ('"poor"', "Stopped", "Succeeded")}
+
+
+def good_first_seed() -> int:
+    """A seed whose grid begins with both good combinations."""
+    ranges = {"CategoricalParameterRanges": [KINDS, {"Name": "batch-size", "Values": ["32", "64"]}]}
+    for seed in range(100):
+        if [choice["kind"] for choice in draw(ranges, 4, strategy="Grid", seed=seed)][:2] == ['"good"'] * 2:
+            return seed
+    raise AssertionError("no such seed")
+
+
+def test_a_failed_trial_does_not_fail_the_study(machine: Machine) -> None:
+    kinds = {"CategoricalParameterRanges": [{"Name": "kind", "Values": ['"good"', '"bad"']}]}
+    start(machine, "half-bad", most=None, config={"Strategy": "Grid", "ParameterRanges": kinds})
+    job = machine.ended_tuning("half-bad")
+    assert job["HyperParameterTuningJobStatus"] == "Completed"
+    assert job["TrainingJobStatusCounters"]["NonRetryableError"] == 1
+    assert job["ObjectiveStatusCounters"] == {"Succeeded": 1, "Pending": 0, "Failed": 1}
+    assert job["BestTrainingJob"]["TunedHyperParameters"] == {"kind": '"good"'}
+    assert len(machine.trials("half-bad", SortBy="FinalObjectiveMetricValue")) == 1
+
+
+def test_all_failed_or_none_with_the_metric_is_failed(machine: Machine) -> None:
+    start(machine, "all-bad", most=2, static={"bad": 1})
+    mute = request(machine, "mute", most=2)
+    mute["TrainingJobDefinition"]["AlgorithmSpecification"]["MetricDefinitions"][0]["Regex"] = "mute=(.*)"
+    machine.sagemaker.create_hyper_parameter_tuning_job(**mute)
+    all_bad, silent = machine.ended_tuning("all-bad"), machine.ended_tuning("mute")
+    assert all_bad["HyperParameterTuningJobStatus"] == "Failed"
+    assert all_bad["FailureReason"].startswith("All training jobs failed.")
+    assert silent["HyperParameterTuningJobStatus"] == "Failed"
+    assert silent["FailureReason"].startswith("No objective metrics found after running 2 training jobs.")
+    assert "BestTrainingJob" not in silent
+
+
+def test_stop_stops_the_trials(machine: Machine) -> None:
+    start(machine, "stopped", most=20, static={"wait": 60})
+    wait_for(lambda: machine.describe_tuning("stopped")["TrainingJobStatusCounters"]["InProgress"] == 2)
+    machine.sagemaker.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName="stopped")
+    assert machine.describe_tuning("stopped")["HyperParameterTuningJobStatus"] == "Stopping"
+    job = machine.ended_tuning("stopped", 20)
+    assert job["HyperParameterTuningJobStatus"] == "Stopped"
+    assert job["TrainingJobStatusCounters"]["Stopped"] == len(machine.trials("stopped")) == 2
+    for trial in machine.trials("stopped"):
+        steps = [step["Status"] for step in machine.describe(trial["TrainingJobName"])["SecondaryStatusTransitions"]]
+        assert steps.count("Stopping") == 1
+    code, _ = machine.error("stop_hyper_parameter_tuning_job", HyperParameterTuningJobName="stopped")
+    assert code == "ValidationException"
+
+
+def test_a_reached_target_ends_the_search(machine: Machine) -> None:
+    criteria = {"TuningJobCompletionCriteria": {"TargetObjectiveMetricValue": 100.0}}
+    start(machine, "target", most=20, parallel=1, config=criteria)
+    assert machine.ended_tuning("target")["HyperParameterTuningJobStatus"] == "Completed"
+    assert len(machine.trials("target")) < 3
+
+
+def test_warm_start_learns_from_its_parents_and_searches_on(machine: Machine) -> None:
+    start(machine, "parent", most=3, parallel=3, config={"RandomSeed": 3})
+    # Ranges may change between parent and child; a category that is gone is no trouble.
+    kinds = {"CategoricalParameterRanges": [{"Name": "kind", "Values": ['"good"', '"poor"']}]}
+    start(machine, "parent-2", most=None, config={"Strategy": "Grid", "ParameterRanges": kinds})
+    warm = {
+        "WarmStartType": "TransferLearning",
+        "ParentHyperParameterTuningJobs": [{"HyperParameterTuningJobName": "parent"}],
+    }
+    code, message = machine.error(
+        "create_hyper_parameter_tuning_job", **request(machine, "child", WarmStartConfig=warm)
+    )
+    assert (code, "not ended" in message) == ("ValidationException", True)
+    machine.ended_tuning("parent")
+    machine.ended_tuning("parent-2")
+    # The parent's best already reached the child's target: that must not end the child before it began.
+    criteria = {"TuningJobCompletionCriteria": {"TargetObjectiveMetricValue": 100.0}}
+    start(machine, "child", most=1, config={"Strategy": "Bayesian", **criteria}, WarmStartConfig=warm)
+    warm_2 = {**warm, "ParentHyperParameterTuningJobs": [{"HyperParameterTuningJobName": "parent-2"}]}
+    new_kinds = {"CategoricalParameterRanges": [{"Name": "kind", "Values": ['"good"', '"other"']}]}
+    start(machine, "child-2", most=2, config={"ParameterRanges": new_kinds}, WarmStartConfig=warm_2)
+    for name, count in (("child", 1), ("child-2", 2)):
+        assert machine.ended_tuning(name)["HyperParameterTuningJobStatus"] == "Completed"
+        assert len(machine.trials(name)) == count
+    best = {"HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "loss"}}
+    refused = request(machine, "child-3", config=best, WarmStartConfig=warm)
+    assert "another objective" in machine.error("create_hyper_parameter_tuning_job", **refused)[1]
+
+
+def test_parents_trials_are_told_to_the_study(machine: Machine) -> None:
+    start(machine, "told", most=3, parallel=3)
+    machine.ended_tuning("told")
+    parameters = tuning.read_ranges({"ContinuousParameterRanges": [LR], "IntegerParameterRanges": [BATCH]})
+    config = request(machine, "x")["HyperParameterTuningJobConfig"]
+    study = tuning.create_study(config, {}, parameters)
+    record = {"WarmStartConfig": {"ParentHyperParameterTuningJobs": [{"HyperParameterTuningJobName": "told"}]}}
+    from dogbreed_cli.local.sagemaker import SageMaker
+
+    tuning.warm_start(study, parameters, SageMaker(machine.home), record)
+    assert sorted(trial.value for trial in study.trials) == pytest.approx(sorted(map(score, machine.trials("told"))))
+    narrow = {"ContinuousParameterRanges": [{**LR, "MinValue": "0.9999"}], "IntegerParameterRanges": [BATCH]}
+    study = tuning.create_study(config, {}, parameters)
+    tuning.warm_start(study, tuning.read_ranges(narrow), SageMaker(machine.home), record)
+    assert study.trials == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"Strategy": "Grid"}, "only supports categorical"),
+        ({"Strategy": "Hyperband", "TrainingJobEarlyStoppingType": "Auto"}, "must be Off"),
+        ({"Strategy": "Guess"}, "enum value set"),
+        ({"ParameterRanges": {}}, "At least one"),
+        ({"ParameterRanges": {"AutoParameters": [{"Name": "lr", "ValueHint": "1"}]}}, "AutoParameters"),
+        ({"ParameterRanges": {"ContinuousParameterRanges": [LR, LR]}}, "several ranges"),
+        ({"ParameterRanges": {"ContinuousParameterRanges": [{**LR, "MinValue": "1"}]}}, "less than its MaxValue"),
+        ({"ParameterRanges": {"ContinuousParameterRanges": [{**LR, "MinValue": "0"}]}}, "above 0"),
+        ({"ParameterRanges": {"ContinuousParameterRanges": [{**LR, "MinValue": "small"}]}}, "not of numbers"),
+        ({"ParameterRanges": {"IntegerParameterRanges": [{**BATCH, "MinValue": "1.5"}]}}, "not of numbers"),
+        (
+            {"ParameterRanges": {"ContinuousParameterRanges": [{**LR, "ScalingType": "ReverseLogarithmic"}]}},
+            "0 <= x < 1.0",
+        ),
+        (
+            {"ParameterRanges": {"IntegerParameterRanges": [{**BATCH, "ScalingType": "ReverseLogarithmic"}]}},
+            "continuous range",
+        ),
+        ({"HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "los"}}, "[los]"),
+        ({"ResourceLimits": {"MaxParallelTrainingJobs": 1}}, "MaxNumberOfTrainingJobs is required"),
+        ({"TuningJobCompletionCriteria": {"ConvergenceDetected": {"CompleteOnConvergence": "Enabled"}}}, "Convergence"),
+    ],
+)
+def test_what_aws_refuses_is_refused(machine: Machine, change: dict[str, Any], words: str) -> None:
+    code, message = machine.error("create_hyper_parameter_tuning_job", **request(machine, "refused", config=change))
+    assert code == "ValidationException"
+    assert words in message
+    assert machine.error("describe_hyper_parameter_tuning_job", HyperParameterTuningJobName="refused")[0] == (
+        "ResourceNotFound"
+    )
+
+
+def test_names_static_values_and_missing_parents_are_checked(machine: Machine) -> None:
+    create = "create_hyper_parameter_tuning_job"
+    assert "regular expression" in machine.error(create, **request(machine, "under_score"))[1]
+    assert "length less than or equal to 32" in machine.error(create, **request(machine, "x" * 33))[1]
+    assert "both static and tuned" in machine.error(create, **request(machine, "x", static={"lr": 1}))[1]
+    parents = [{"HyperParameterTuningJobName": "nobody"}]
+    warm = {"WarmStartType": "TransferLearning", "ParentHyperParameterTuningJobs": parents}
+    assert machine.error(create, **request(machine, "x", WarmStartConfig=warm))[0] == "ResourceNotFound"
+    start(machine, "taken", most=1)
+    assert machine.error(create, **request(machine, "taken"))[0] == "ResourceInUse"
+    # A training job is no tuning job: the name is free.
+    machine.train("taken", "print('hello')")
+    assert machine.ended("taken")["TrainingJobStatus"] == "Completed"
+    assert machine.ended_tuning("taken")["HyperParameterTuningJobStatus"] == "Completed"
+
+
+def draw(ranges: dict[str, Any], count: int, strategy: str = "Random", seed: int | None = 0) -> list[dict[str, str]]:
+    """What the search would try first, without running anything."""
+    parameters = tuning.read_ranges(ranges)
+    config = {
+        "Strategy": strategy,
+        "HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "loss"},
+        "ResourceLimits": {"MaxNumberOfTrainingJobs": count},
+        **({} if seed is None else {"RandomSeed": seed}),
+    }
+    study = tuning.create_study(config, {}, parameters)
+    if strategy == "Grid":
+        tuning.enqueue_grid(study, parameters, seed)
+    found = []
+    for number in range(count):
+        trial = study.ask({key: parameter.distribution for key, parameter in parameters.items()})
+        found.append({key: parameter.write(trial.params[key]) for key, parameter in parameters.items()})
+        study.tell(trial, float(number))
+    return found
+
+
+def test_logarithmic_draws_evenly_over_the_magnitudes() -> None:
+    drawn = [float(choice["lr"]) for choice in draw({"ContinuousParameterRanges": [LR]}, 200)]
+    assert all(0.001 <= value <= 1 for value in drawn)
+    assert 50 < sum(value < 0.01 for value in drawn) < 85  # a third; 2 of 200 on a linear scale
+
+
+def test_reverse_logarithmic_draws_near_the_upper_end_and_inside_the_range() -> None:
+    span = {"Name": "momentum", "MinValue": "0.5", "MaxValue": "0.9995", "ScalingType": "ReverseLogarithmic"}
+    drawn = [float(choice["momentum"]) for choice in draw({"ContinuousParameterRanges": [span]}, 200)]
+    assert all(0.5 <= value <= 0.9995 for value in drawn)
+    assert 85 < sum(value > 0.98 for value in drawn) < 130  # half of them; 8 of 200 on a linear scale
+    parameter = tuning.read_ranges({"ContinuousParameterRanges": [span]})["momentum"]
+    assert parameter.read("0.9") == pytest.approx(0.1)
+    assert parameter.write(parameter.distribution.low) == "0.9995"  # type: ignore[attr-defined]
+
+
+def test_linear_integers_and_categories() -> None:
+    whole = {"Name": "n", "MinValue": "1", "MaxValue": "4", "ScalingType": "Linear"}
+    drawn = draw({"IntegerParameterRanges": [whole], "CategoricalParameterRanges": [KINDS]}, 100)
+    assert {choice["n"] for choice in drawn} == {"1", "2", "3", "4"}
+    assert {choice["kind"] for choice in drawn} == {'"good"', '"poor"'}
+    assert json.loads(drawn[0]["kind"]) in ("good", "poor")
+
+
+@pytest.mark.parametrize("strategy", ["Random", "Bayesian", "Hyperband"])
+def test_a_seed_repeats_the_search_and_none_does_not(strategy: str) -> None:
+    ranges = {"ContinuousParameterRanges": [LR]}
+    assert draw(ranges, 12, strategy, 5) == draw(ranges, 12, strategy, 5)
+    assert draw(ranges, 12, strategy, 5) != draw(ranges, 12, strategy, 6)
+    assert draw(ranges, 12, strategy, None) != draw(ranges, 12, strategy, None)
+
+
+def test_bayesian_closes_in() -> None:
+    parameters = tuning.read_ranges({"ContinuousParameterRanges": [LR]})
+    tried: dict[str, list[float]] = {}
+    for strategy in ("Random", "Bayesian"):
+        config = {
+            "Strategy": strategy,
+            "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "score"},
+            "ResourceLimits": {"MaxNumberOfTrainingJobs": 40},
+            "RandomSeed": 0,
+        }
+        study = tuning.create_study(config, {}, parameters)
+        for _ in range(40):
+            trial = study.ask({key: parameter.distribution for key, parameter in parameters.items()})
+            away = abs(math.log10(trial.params["lr"]) + 1)
+            tried.setdefault(strategy, []).append(away)
+            study.tell(trial, -away)
+    assert sum(tried["Bayesian"][20:]) < sum(tried["Random"][20:]) / 2
+
+
+@pytest.mark.parametrize(
+    ("scores", "met"),
+    [
+        ([], False),
+        ([1.0, 1.1, 1.2], False),
+        ([1.0, 1.1, 1.2, 1.3], True),
+        ([1.0, 0.995, 0.994, 0.993], True),  # better, but by less than 1 %
+        ([1.0, 1.1, 1.2, 0.9], False),
+        ([0.9, 1.0, 0.8, 1.1, 1.1], False),
+    ],
+)
+def test_three_that_do_not_improve_end_the_search(scores: list[float], met: bool) -> None:
+    criteria = {"BestObjectiveNotImproving": {"MaxNumberOfTrainingJobsNotImproving": 3}}
+    for kind, sign in (("Minimize", 1), ("Maximize", -1)):
+        objective = {"Type": kind, "MetricName": "loss"}
+        config = {"HyperParameterTuningJobObjective": objective, "TuningJobCompletionCriteria": criteria}
+        assert tuning.criterion_met(config, [sign * score for score in scores]) is met
