@@ -25,7 +25,7 @@ from dogbreed_cli.source import pack
 ENDED = ("Completed", "Failed", "Stopped")
 NUMBER = r"([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)"
 # What a quick image runs instead of AWS's toolkit: the script with its hyperparameters, and a failure file.
-TOOLKIT = '''
+TOOLKIT = """
 import json, os, subprocess, sys
 
 def main():
@@ -41,7 +41,7 @@ def main():
             with open(f"{base}/output/failure", "w") as file:
                 file.write(f"{program} ended with {code}")
         sys.exit(1)
-'''
+"""
 
 
 def build_quick_image(folder: Path) -> str:
@@ -196,3 +196,11 @@ def kill_all(machine: Machine) -> bool:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     return not found
+
+
+def is_gone(process: psutil.Process) -> bool:
+    """Ended; perhaps nobody has reaped it, for in a container there may be no init that does."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True

@@ -140,16 +140,21 @@ def test_names_are_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
     assert (out.count(name), err.count(name)) == (3, 5)
 
 
-def test_off_a_terminal_lines_are_not_wrapped_and_progress_is_plain(capsys: pytest.CaptureFixture[str]) -> None:
+def test_off_a_terminal_lines_are_not_wrapped_and_progress_is_plain(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     console = Console()
+    with console.progress("Sending") as show:
+        show(1, 2)  # too early for a line
+    monkeypatch.setattr("dogbreed_cli.console.LINE_SECONDS", 0)
     console.note("word " * 100)
     with console.progress("Sending") as show:
-        for done in range(1001):
-            show(done, 1000)
+        for done in (1, 5, 10):
+            show(done, 10)
     with console.live() as redraw:
         redraw("never seen")
     lines = capsys.readouterr().err.splitlines()
-    assert lines == ["word " * 100, *(f"Sending: {percent} %" for percent in (20, 40, 60, 80, 100))]
+    assert lines == ["word " * 100, *(f"Sending: {percent}%" for percent in (10, 50, 100))]
 
 
 def test_progress_of_nothing(capsys: pytest.CaptureFixture[str]) -> None:

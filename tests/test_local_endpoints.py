@@ -82,7 +82,7 @@ def status(machine: Machine, name: str) -> str:
 
 def settled(machine: Machine, name: str, seconds: float = 60) -> dict[str, Any]:
     wait_for(lambda: status(machine, name) in ("InService", "Failed"), seconds)
-    return machine.sagemaker.describe_endpoint(EndpointName=name)  # type: ignore[no-any-return]
+    return machine.sagemaker.describe_endpoint(EndpointName=name)
 
 
 def invoke(machine: Machine, name: str, body: bytes = b"dog", content_type: str = "image/jpeg") -> str:
@@ -267,4 +267,3 @@ def test_a_server_that_ends_makes_the_endpoint_failed(machine: Machine) -> None:
     with pytest.raises(ClientError, match="not found"):
         invoke(machine, "mortal")
     delete(machine, "mortal")
-

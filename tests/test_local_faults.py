@@ -12,7 +12,7 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 from conftest import wait_for
-from local_jobs import Machine, machine_in
+from local_jobs import Machine, is_gone, machine_in
 from test_local_endpoints import create, delete, invoke, make_config, servers, settled, status
 from test_local_tuning import TRIAL, request
 
@@ -53,11 +53,11 @@ def assert_the_next_job_works(machine: Machine) -> None:
 
 def test_worker_of_a_training_job(machine: Machine) -> None:
     machine.train("victim", SLEEP)
-    leader, script = running(machine, "victim")
+    _, script = running(machine, "victim")
     worker = machine.worker("victim")
     worker.kill()
-    wait_for(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
-    assert script.is_running()  # an orphan, until somebody looks
+    wait_for(lambda: is_gone(worker))
+    assert not is_gone(script)  # an orphan, until somebody looks
     summaries = machine.sagemaker.list_training_jobs()["TrainingJobSummaries"]
     assert [summary["TrainingJobStatus"] for summary in summaries] == ["Failed"]
     job = machine.describe("victim")
@@ -84,7 +84,7 @@ def test_worker_of_a_job_that_was_asked_to_stop(machine: Machine) -> None:
     machine.sagemaker.stop_training_job(TrainingJobName="victim")
     time.sleep(0.5)
     assert machine.describe("victim")["TrainingJobStatus"] == "Stopping"
-    assert script.is_running()
+    assert not is_gone(script)
     machine.worker("victim").kill()
     assert machine.ended("victim", 5)["TrainingJobStatus"] == "Failed"
     assert not machine.processes()
@@ -111,8 +111,8 @@ def test_training_process_under_the_real_toolkit(real: Machine, which: str) -> N
     assert job["TrainingJobStatus"] == "Failed"
     assert ("SIGKILL" if which == "toolkit" else "ExecuteUserScriptError") in job["FailureReason"]
     wait_for(lambda: not [one for one in real.processes() if f"victim-{which}" in " ".join(one.cmdline())], 10)
-    assert not leader.is_running()
-    assert not script.is_running()
+    assert is_gone(leader)
+    assert is_gone(script)
 
 
 def start_tuning(machine: Machine, **more: Any) -> None:
@@ -171,7 +171,7 @@ def test_worker_of_an_endpoint(real: Machine) -> None:
     real.worker("orphan").kill()
     listed = wait_for(lambda: real.sagemaker.list_endpoints(NameContains="orphan", StatusEquals="Failed")["Endpoints"])
     assert [entry["EndpointName"] for entry in listed] == ["orphan"]
-    assert not orphan.is_running()
+    assert is_gone(orphan)
     assert "worker process on this machine was killed" in settled(real, "orphan")["FailureReason"]
     assert not list((real.home.jobs / "endpoint.orphan").glob("server-*"))
     with pytest.raises(ClientError, match="not found"):
@@ -188,7 +188,7 @@ def test_worker_of_an_endpoint_that_was_being_deleted(real: Machine) -> None:
     real.sagemaker.delete_endpoint(EndpointName="leaving")
     assert status(real, "leaving") == "Deleting"
     worker.kill()
-    wait_for(lambda: worker.status() == psutil.STATUS_ZOMBIE if worker.is_running() else True)
+    wait_for(lambda: is_gone(worker))
     create(real, "leaving")  # nobody needs to look before the name is free
     assert settled(real, "leaving")["EndpointStatus"] == "InService"
     assert len(servers(real, "leaving")) == 1

@@ -36,7 +36,7 @@ def pin(tmp_path: Path, *requirements: str) -> Path:
 
 
 def version(python: Path, package: str) -> str:
-    command = [python, "-c", f"import importlib.metadata as m; print(m.version({package!r}))"]
+    command = [str(python), "-c", f"import importlib.metadata as m; print(m.version({package!r}))"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
@@ -51,7 +51,8 @@ def start_build(pins: Path, cache: Path) -> subprocess.Popen[str]:
 
 
 def test_built_once_with_exactly_the_list(tmp_path: Path) -> None:
-    pins, told = pin(tmp_path, "idna==3.10"), []
+    told: list[str] = []
+    pins = pin(tmp_path, "idna==3.10")
     python = ensure(told.append, pins)
     assert version(python, "idna") == "3.10"
     assert any("building" in line for line in told)

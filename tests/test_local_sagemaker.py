@@ -78,7 +78,7 @@ def test_names_must_be_new_known_and_well_formed(machine: Machine) -> None:
 )
 def test_what_aws_or_this_machine_cannot_do_is_refused(machine: Machine, change: dict[str, Any], words: str) -> None:
     request = machine.training("refused")
-    if "AlgorithmSpecification" in change and change["AlgorithmSpecification"]:
+    if change.get("AlgorithmSpecification"):
         change = {"AlgorithmSpecification": {"TrainingImage": machine.image, **change["AlgorithmSpecification"]}}
     request = {key: value for key, value in {**request, **change}.items() if value is not None}
     code, message = machine.error(CREATE, **request)
@@ -160,7 +160,11 @@ def test_models_and_endpoint_configs(machine: Machine) -> None:
         other = {**model, "ModelName": "other", "PrimaryContainer": {**container, "ModelDataUrl": url}}
         code, message = machine.error("create_model", **other)
         assert (code, message) == ("ValidationException", f"Could not find model data at {url}.")
-    serverless = {"VariantName": "v", "ModelName": "m", "ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 1}}
+    serverless = {
+        "VariantName": "v",
+        "ModelName": "m",
+        "ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 1},
+    }
     refused = machine.error("create_endpoint_config", EndpointConfigName="d", ProductionVariants=[serverless])
     assert "ServerlessConfig" in refused[1]
     machine.sagemaker.delete_endpoint_config(EndpointConfigName="c")
@@ -242,7 +246,9 @@ def test_no_update_is_lost_between_processes(tmp_path: Path) -> None:
     records = Records(tmp_path)
     records.create("thing", "counter", {"n": 0})
     script = COUNT.replace("while True", "for _ in range(300)")
-    writers = [subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE) for _ in range(3)]
+    writers = [
+        subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE) for _ in range(3)
+    ]
     for writer in writers:
         writer.communicate(timeout=60)
     assert (records.read("thing", "counter") or {})["n"] == 900

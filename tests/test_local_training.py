@@ -213,8 +213,18 @@ def test_odd_metrics_neither_count_nor_disturb(quick: Machine) -> None:
     assert [(entry["MetricName"], entry["Value"]) for entry in job["FinalMetricDataList"]] == [("loss", 0.5)]
 
 
+def test_thousands_of_metrics_are_all_read_and_cost_no_time(quick: Machine) -> None:
+    quick.train("chatty", "for step in range(4000): print(f'step {step} loss={step}')", metrics=["loss"])
+    began = time.monotonic()
+    assert quick.ended("chatty")["FinalMetricDataList"][0]["Value"] == 3999
+    assert time.monotonic() - began < 5
+    assert quick.log("chatty").count("step") == 4000
+
+
 def test_a_script_may_make_its_folders_anew(quick: Machine) -> None:
-    quick.train("tidy", "import os, shutil\nfor n in ('MODEL', 'OUTPUT_DATA'): shutil.rmtree(os.environ[f'SM_{n}_DIR'])")
+    quick.train(
+        "tidy", "import os, shutil\nfor n in ('MODEL', 'OUTPUT_DATA'): shutil.rmtree(os.environ[f'SM_{n}_DIR'])"
+    )
     assert quick.ended("tidy")["TrainingJobStatus"] == "Completed"
     assert keys(quick, "jobs/tidy/output/") == ["model.tar.gz"]
 

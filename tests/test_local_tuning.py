@@ -1,8 +1,7 @@
-"""Tuning jobs on this machine: every strategy with real trials, then the search logic by itself."""
+"""Tuning jobs on this machine: every strategy with real trials."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 from conftest import wait_for
 from local_jobs import Machine, machine_in
+from test_local_search import KINDS, LR, draw
 
 from dogbreed_cli.local import tuning
 
@@ -31,9 +31,7 @@ for epoch in range(int(given.epochs) or 1):
     print(f"loss={distance + 1 / (epoch + 1)}", flush=True)
     time.sleep(given.wait)
 """
-LR = {"Name": "lr", "MinValue": "0.001", "MaxValue": "1", "ScalingType": "Logarithmic"}
 BATCH = {"Name": "batch-size", "MinValue": "8", "MaxValue": "128", "ScalingType": "Logarithmic"}
-KINDS = {"Name": "kind", "Values": ['"good"', '"poor"']}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +42,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 
 
 def request(machine: Machine, name: str, *, most: int | None = 4, parallel: int = 2, **more: Any) -> dict[str, Any]:
-    """CreateHyperParameterTuningJob: minimise the loss over lr and batch-size; `static` hyperparameters, `config` members."""
+    """Minimise the loss over lr and batch-size. `static` hyperparameters and members of `config` over the defaults."""
     static, config = more.pop("static", {}), more.pop("config", {})
     definition = machine.training(
         name,
@@ -239,7 +237,6 @@ def test_a_reached_target_ends_the_search(machine: Machine) -> None:
 
 def test_warm_start_learns_from_its_parents_and_searches_on(machine: Machine) -> None:
     start(machine, "parent", most=3, parallel=3, config={"RandomSeed": 3})
-    # Ranges may change between parent and child; a category that is gone is no trouble.
     kinds = {"CategoricalParameterRanges": [{"Name": "kind", "Values": ['"good"', '"poor"']}]}
     start(machine, "parent-2", most=None, config={"Strategy": "Grid", "ParameterRanges": kinds})
     warm = {
@@ -256,6 +253,7 @@ def test_warm_start_learns_from_its_parents_and_searches_on(machine: Machine) ->
     criteria = {"TuningJobCompletionCriteria": {"TargetObjectiveMetricValue": 100.0}}
     start(machine, "child", most=1, config={"Strategy": "Bayesian", **criteria}, WarmStartConfig=warm)
     warm_2 = {**warm, "ParentHyperParameterTuningJobs": [{"HyperParameterTuningJobName": "parent-2"}]}
+    # A category of the parent that is gone is no trouble.
     new_kinds = {"CategoricalParameterRanges": [{"Name": "kind", "Values": ['"good"', '"other"']}]}
     start(machine, "child-2", most=2, config={"ParameterRanges": new_kinds}, WarmStartConfig=warm_2)
     for name, count in (("child", 1), ("child-2", 2)):
@@ -276,7 +274,9 @@ def test_parents_trials_are_told_to_the_study(machine: Machine) -> None:
     from dogbreed_cli.local.sagemaker import SageMaker
 
     tuning.warm_start(study, parameters, SageMaker(machine.home), record)
-    assert sorted(trial.value for trial in study.trials) == pytest.approx(sorted(map(score, machine.trials("told"))))
+    assert sorted(trial.values[0] for trial in study.trials) == pytest.approx(
+        sorted(map(score, machine.trials("told")))
+    )
     narrow = {"ContinuousParameterRanges": [{**LR, "MinValue": "0.9999"}], "IntegerParameterRanges": [BATCH]}
     study = tuning.create_study(config, {}, parameters)
     tuning.warm_start(study, tuning.read_ranges(narrow), SageMaker(machine.home), record)
@@ -332,93 +332,3 @@ def test_names_static_values_and_missing_parents_are_checked(machine: Machine) -
     machine.train("taken", "print('hello')")
     assert machine.ended("taken")["TrainingJobStatus"] == "Completed"
     assert machine.ended_tuning("taken")["HyperParameterTuningJobStatus"] == "Completed"
-
-
-def draw(ranges: dict[str, Any], count: int, strategy: str = "Random", seed: int | None = 0) -> list[dict[str, str]]:
-    """What the search would try first, without running anything."""
-    parameters = tuning.read_ranges(ranges)
-    config = {
-        "Strategy": strategy,
-        "HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "loss"},
-        "ResourceLimits": {"MaxNumberOfTrainingJobs": count},
-        **({} if seed is None else {"RandomSeed": seed}),
-    }
-    study = tuning.create_study(config, {}, parameters)
-    if strategy == "Grid":
-        tuning.enqueue_grid(study, parameters, seed)
-    found = []
-    for number in range(count):
-        trial = study.ask({key: parameter.distribution for key, parameter in parameters.items()})
-        found.append({key: parameter.write(trial.params[key]) for key, parameter in parameters.items()})
-        study.tell(trial, float(number))
-    return found
-
-
-def test_logarithmic_draws_evenly_over_the_magnitudes() -> None:
-    drawn = [float(choice["lr"]) for choice in draw({"ContinuousParameterRanges": [LR]}, 200)]
-    assert all(0.001 <= value <= 1 for value in drawn)
-    assert 50 < sum(value < 0.01 for value in drawn) < 85  # a third; 2 of 200 on a linear scale
-
-
-def test_reverse_logarithmic_draws_near_the_upper_end_and_inside_the_range() -> None:
-    span = {"Name": "momentum", "MinValue": "0.5", "MaxValue": "0.9995", "ScalingType": "ReverseLogarithmic"}
-    drawn = [float(choice["momentum"]) for choice in draw({"ContinuousParameterRanges": [span]}, 200)]
-    assert all(0.5 <= value <= 0.9995 for value in drawn)
-    assert 85 < sum(value > 0.98 for value in drawn) < 130  # half of them; 8 of 200 on a linear scale
-    parameter = tuning.read_ranges({"ContinuousParameterRanges": [span]})["momentum"]
-    assert parameter.read("0.9") == pytest.approx(0.1)
-    assert parameter.write(parameter.distribution.low) == "0.9995"  # type: ignore[attr-defined]
-
-
-def test_linear_integers_and_categories() -> None:
-    whole = {"Name": "n", "MinValue": "1", "MaxValue": "4", "ScalingType": "Linear"}
-    drawn = draw({"IntegerParameterRanges": [whole], "CategoricalParameterRanges": [KINDS]}, 100)
-    assert {choice["n"] for choice in drawn} == {"1", "2", "3", "4"}
-    assert {choice["kind"] for choice in drawn} == {'"good"', '"poor"'}
-    assert json.loads(drawn[0]["kind"]) in ("good", "poor")
-
-
-@pytest.mark.parametrize("strategy", ["Random", "Bayesian", "Hyperband"])
-def test_a_seed_repeats_the_search_and_none_does_not(strategy: str) -> None:
-    ranges = {"ContinuousParameterRanges": [LR]}
-    assert draw(ranges, 12, strategy, 5) == draw(ranges, 12, strategy, 5)
-    assert draw(ranges, 12, strategy, 5) != draw(ranges, 12, strategy, 6)
-    assert draw(ranges, 12, strategy, None) != draw(ranges, 12, strategy, None)
-
-
-def test_bayesian_closes_in() -> None:
-    parameters = tuning.read_ranges({"ContinuousParameterRanges": [LR]})
-    tried: dict[str, list[float]] = {}
-    for strategy in ("Random", "Bayesian"):
-        config = {
-            "Strategy": strategy,
-            "HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "score"},
-            "ResourceLimits": {"MaxNumberOfTrainingJobs": 40},
-            "RandomSeed": 0,
-        }
-        study = tuning.create_study(config, {}, parameters)
-        for _ in range(40):
-            trial = study.ask({key: parameter.distribution for key, parameter in parameters.items()})
-            away = abs(math.log10(trial.params["lr"]) + 1)
-            tried.setdefault(strategy, []).append(away)
-            study.tell(trial, -away)
-    assert sum(tried["Bayesian"][20:]) < sum(tried["Random"][20:]) / 2
-
-
-@pytest.mark.parametrize(
-    ("scores", "met"),
-    [
-        ([], False),
-        ([1.0, 1.1, 1.2], False),
-        ([1.0, 1.1, 1.2, 1.3], True),
-        ([1.0, 0.995, 0.994, 0.993], True),  # better, but by less than 1 %
-        ([1.0, 1.1, 1.2, 0.9], False),
-        ([0.9, 1.0, 0.8, 1.1, 1.1], False),
-    ],
-)
-def test_three_that_do_not_improve_end_the_search(scores: list[float], met: bool) -> None:
-    criteria = {"BestObjectiveNotImproving": {"MaxNumberOfTrainingJobsNotImproving": 3}}
-    for kind, sign in (("Minimize", 1), ("Maximize", -1)):
-        objective = {"Type": kind, "MetricName": "loss"}
-        config = {"HyperParameterTuningJobObjective": objective, "TuningJobCompletionCriteria": criteria}
-        assert tuning.criterion_met(config, [sign * score for score in scores]) is met

@@ -6,24 +6,21 @@ https://github.com/aws/sagemaker-training-toolkit and https://docs.aws.amazon.co
 
 from __future__ import annotations
 
-import contextlib
 import json
-import math
 import os
-import re
 import shutil
 import signal
 import tarfile
 import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from dogbreed_cli.errors import DogbreedError
 from dogbreed_cli.local.errors import AwsError
 from dogbreed_cli.local.home import REGION, Home
-from dogbreed_cli.local.logs import Logs
+from dogbreed_cli.local.metrics import Found, listen, save_metrics
 from dogbreed_cli.local.records import Record, Records
 from dogbreed_cli.local.s3 import S3
 from dogbreed_cli.local.training_jobs import KIND, clear, end, image_python, move
@@ -31,7 +28,6 @@ from dogbreed_cli.local.worker import Group
 from dogbreed_cli.source import unpack
 from dogbreed_cli.storage import parse_s3_uri
 
-LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 # AWS kills 120 seconds after the SIGTERM of StopTrainingJob or of MaxRuntimeInSeconds.
 GRACE_SECONDS = 120
 START_TOOLKIT = "from sagemaker_training.cli.train import main; main()"
@@ -197,21 +193,23 @@ def train(home: Home, records: Records, record: Record, base: Path, folder: Path
     if asked_to_stop():
         return "Stopped", "Stopped", ""
     python = image_python(record["AlgorithmSpecification"]["TrainingImage"])
+    found: Found = SimpleQueue()
     group = Group(
-        [str(python), "-c", START_TOOLKIT], folder, environment(record, base, python), listen(home, records, record)
+        [str(python), "-c", START_TOOLKIT], folder, environment(record, base, python), listen(home, record, found)
     )
     limit = time.monotonic() + record["StoppingCondition"].get("MaxRuntimeInSeconds", 86400)
     stopped = ""
     while not group.exited() and not stopped:
         time.sleep(0.1)
+        save_metrics(records, name, found)
         if asked_to_stop():
             stopped = "Stopped"
         elif time.monotonic() > limit:
             stopped = "MaxRuntimeExceeded"
+    code = group.stop(GRACE_SECONDS) if stopped else group.end()
+    save_metrics(records, name, found)
     if stopped:
-        group.stop(GRACE_SECONDS)
         return "Stopped", stopped, ""
-    code = group.end()
     if code == 0:
         return "Completed", "Completed", ""
     return "Failed", "Failed", failure_reason(base, code, group.last_line)
@@ -233,41 +231,6 @@ def environment(record: Record, base: Path, python: Path) -> dict[str, str]:
     if "Threads" in record:
         found["OMP_NUM_THREADS"] = str(record["Threads"])
     return {**found, **record.get("Environment", {})}
-
-
-def listen(home: Home, records: Records, record: Record) -> Callable[[str], None]:
-    """Every line goes to the log; what matches a metric's regex becomes that metric, as CloudWatch would have it."""
-    name, logs = record["TrainingJobName"], Logs(home.logs)
-    definitions = record["AlgorithmSpecification"].get("MetricDefinitions", [])
-    patterns = [(definition["Name"], re.compile(definition["Regex"])) for definition in definitions]
-    stream = f"{name}/algo-1-{int(record['CreationTime'])}"
-
-    def on_line(line: str) -> None:
-        now = time.time()
-        logs.append(LOG_GROUP, stream, line, int(now * 1000))
-        hits = [(metric, pattern.search(line)) for metric, pattern in patterns]
-        found = [(metric, value) for metric, hit in hits if hit and (value := read_number(hit)) is not None]
-        if found:
-            records.update(KIND, name, lambda record: add_metrics(record, found, now))
-
-    return on_line
-
-
-def read_number(hit: re.Match[str]) -> float | None:
-    """The first group, or None where it is no number that CloudWatch takes, which excludes NaN and infinity."""
-    with contextlib.suppress(IndexError, TypeError, ValueError):
-        value = float(hit[1])
-        return value if math.isfinite(value) else None
-    return None
-
-
-def add_metrics(record: Record, found: list[tuple[str, float]], now: float) -> None:
-    """The last value of each metric is its final one; all values stay in `Metrics`, for early stopping."""
-    final = {metric["MetricName"]: metric for metric in record.get("FinalMetricDataList", [])}
-    for name, value in found:
-        final[name] = {"MetricName": name, "Value": value, "Timestamp": now}
-        record.setdefault("Metrics", {}).setdefault(name, []).append(value)
-    record["FinalMetricDataList"] = list(final.values())
 
 
 def failure_reason(base: Path, code: int, last_line: str) -> str:

@@ -85,7 +85,7 @@ class Group:
         pass_fds: tuple[int, ...] = (),
     ):
         passed_on = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        self.last_line = ""
+        self.lines, self.last_line = 0, ""
         self.process = subprocess.Popen(
             ["/bin/sh", "-c", GATE, "sh", *command],
             stdin=subprocess.PIPE,
@@ -107,7 +107,7 @@ class Group:
         assert self.process.stdout is not None
         for raw in self.process.stdout:
             line = raw.decode(errors="replace").rstrip("\r\n")
-            self.last_line = line.strip() or self.last_line
+            self.lines, self.last_line = self.lines + 1, line.strip() or self.last_line
             try:
                 on_line(line)
             except Exception:  # A full disk, say. Who stopped reading here would block the program for ever.
@@ -125,8 +125,13 @@ class Group:
     def end(self) -> int:
         """Kill what is left of the group, read its last lines, and return the leader's exit code."""
         signal_group(self.process.pid, signal.SIGKILL)
-        code = self.process.wait()
-        self.reader.join(timeout=5)
+        code, seen = self.process.wait(), -1
+        for _ in range(30):
+            # Only someone who left the group can keep the pipe open now: silence ends it, or a minute.
+            if not self.reader.is_alive() or self.lines == seen:
+                break
+            seen = self.lines
+            self.reader.join(timeout=2)
         return code
 
 

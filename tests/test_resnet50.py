@@ -1,0 +1,28 @@
+"""All seven commands with ResNet50 at 224 pixels, as small as that can be, and none of the settings of the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from conftest import Dogbreed, processes_of
+
+from dogbreed_cli.breeds import draw_breeds
+
+
+def test_the_whole_job_with_resnet50(image_python: Path, tmp_path: Path) -> None:
+    draw_breeds(tmp_path / "dogs", seed=2, counts={"train": 4, "valid": 1, "test": 1}, size=(320, 240))
+    resnet50 = {"DOGBREED_MODEL__BACKBONE": "resnet50", "DOGBREED_MODEL__IMAGE_SIZE": "224"}
+    dogbreed = Dogbreed(tmp_path, resnet50)
+    try:
+        dogbreed.run("upload", "dogs")
+        dogbreed.run("tune", "--max-jobs", "2", "--epochs", "1")
+        trained = dogbreed.json("train", "--from-best", "--epochs", "1")
+        assert (trained["hyperparameters"]["backbone"], trained["hyperparameters"]["image-size"]) == ("resnet50", 224)
+        dogbreed.run("report")
+        dogbreed.run("deploy")
+        (answer,) = dogbreed.json("predict", str(next((tmp_path / "dogs" / "test").rglob("*.jpg"))))["answers"]
+        assert len(answer["predictions"]) == 5
+    finally:
+        dogbreed.run("teardown", "--yes")
+    assert dogbreed.json("status")["items"] == []
+    assert not processes_of(tmp_path)
