@@ -151,7 +151,9 @@ class Console:
 
         amounts = (DownloadColumn(), TransferSpeedColumn()) if unit == "B" else (MofNCompleteColumn(), TextColumn(unit))
         left = TimeRemainingColumn(elapsed_when_finished=True)
-        return Progress(TextColumn("{task.description}"), BarColumn(), *amounts, left, console=self.stderr)
+        return Progress(
+            TextColumn("{task.description}"), BarColumn(), *amounts, left, console=self.stderr, transient=True
+        )
 
     def progress_by_lines(self, label: str) -> Callable[[int, int], None]:
         told = time.monotonic()

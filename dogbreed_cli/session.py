@@ -49,6 +49,10 @@ class Session(ABC):
         """The URI that PrimaryContainer.Image gets."""
 
     @abstractmethod
+    def prepare(self) -> None:
+        """Make sure that jobs can start. Called just before one is created, never for a request that is only shown."""
+
+    @abstractmethod
     def describe_place(self, instance_type: str) -> str:
         """Where a job runs, in words."""
 
@@ -65,14 +69,20 @@ class LocalSession(Session):
         self.bucket, self.role_arn = BUCKET, ROLE_ARN
 
     def training_image(self) -> str:
-        from dogbreed_cli.local.image import ensure
+        from dogbreed_cli.local.image import interpreter
 
         python = self.settings.local.python
         if python is not None and not python.expanduser().is_file():
             raise UsageError(f"local.python names no interpreter: {python}", fix="name one, or remove the key")
-        return (python.expanduser().absolute() if python else ensure(self.console.note)).as_uri()
+        return (python.expanduser().absolute() if python else interpreter()).as_uri()
 
     inference_image = training_image
+
+    def prepare(self) -> None:
+        from dogbreed_cli.local.image import ensure
+
+        if self.settings.local.python is None:
+            ensure(self.console.note)
 
     def describe_place(self, instance_type: str) -> str:
         return "this machine"
@@ -133,6 +143,9 @@ class AwsSession(Session):
         return image_uris.retrieve(
             "pytorch", self.region, version=version, py_version="py312", instance_type=instance_type, image_scope=scope
         )
+
+    def prepare(self) -> None:
+        """SageMaker pulls its images itself."""
 
     def describe_place(self, instance_type: str) -> str:
         return f"{instance_type} in {self.region}"

@@ -18,7 +18,7 @@ from dogbreed_cli.image_files import in_parallel
 DELETE_BATCH = 1000  # keys in one DeleteObjects, AWS's limit
 CHUNK = 1 << 20  # bytes
 DENIED = {"AccessDenied", "403", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
-MISSING = {"404", "NoSuchKey", "NotFound"}
+MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
 
 
 class S3Uri(NamedTuple):
@@ -98,7 +98,7 @@ def put_json(client: Any, value: Any, bucket: str, key: str) -> str:
 
 
 def read_json(client: Any, bucket: str, key: str) -> Any | None:
-    """The opposite of `put_json`; None where there is no such object. Raises DogbreedError where it is no JSON."""
+    """The opposite of `put_json`; None where there is no such object, or bucket. Raises DogbreedError for no JSON."""
     from botocore.exceptions import ClientError
 
     with explain_s3_errors(f"Reading s3://{bucket}/{key}"):
@@ -168,7 +168,8 @@ def ensure_bucket(client: Any, bucket: str, region: str) -> bool:
 
 @contextlib.contextmanager
 def explain_s3_errors(doing: str) -> Iterator[None]:
-    """Turn botocore's errors into ours, with S3's code and request id; `doing` begins the sentence."""
+    """Turn boto3's errors into ours, with S3's code and request id; `doing` begins the sentence."""
+    from boto3.exceptions import S3UploadFailedError
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
     try:
@@ -182,7 +183,7 @@ def explain_s3_errors(doing: str) -> Iterator[None]:
             fix = "Bucket names are shared by all accounts: choose another name."
             raise AccessError(f"{doing} failed: the bucket is someone else's.", why, fix) from error
         if code in DENIED:
-            fix = "Check whose bucket it is and what your credentials allow (dogbreed check)."
+            fix = "Check whose bucket it is and what your credentials allow."
             raise AccessError(f"{doing} was refused.", why, fix) from error
         fix = "Check the bucket's name, or upload first." if code == "NoSuchBucket" else "Run the command again."
         raise DogbreedError(f"{doing} failed.", why, fix) from error
@@ -190,7 +191,7 @@ def explain_s3_errors(doing: str) -> Iterator[None]:
         raise AccessError(
             f"{doing} needs AWS credentials.", str(error), "Run aws configure or aws sso login."
         ) from error
-    except BotoCoreError as error:
+    except (BotoCoreError, S3UploadFailedError) as error:
         raise DogbreedError(f"{doing} failed.", str(error), "Run the command again; it goes on there.") from error
 
 

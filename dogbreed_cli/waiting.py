@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from dogbreed_cli.console import Console
 from dogbreed_cli.errors import Interrupted, WaitTimedOut
 
 
@@ -25,7 +24,7 @@ def wait_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextmanager
-def detachable(console: Console, attach: str) -> Iterator[None]:
+def detachable(attach: str) -> Iterator[None]:
     """Ctrl-C, or a timeout, ends the waiting and says how to go on with it. The job is another process's, or AWS's."""
     try:
         yield

@@ -53,6 +53,7 @@ def deploy(
     site = requests.Site(session.bucket, session.role_arn, session.inference_image())
     model = requests.model(config, site, job, description["ModelArtifacts"]["S3ModelArtifacts"])
     endpoint_config = requests.endpoint_config(config, job)
+    session.prepare()
     before = resources.find(client, "endpoint", name)
     if before and before["EndpointStatus"] == "Failed":
         app.console.note(f"endpoint {name} had failed ({before.get('FailureReason', 'no reason')}): making it anew")
@@ -62,7 +63,7 @@ def deploy(
         raise DogbreedError(f"endpoint {name} is {before['EndpointStatus']}", fix="wait, then run the command again")
 
     wanted = endpoint_config["EndpointConfigName"]
-    with detachable(app.console, f"dogbreed deploy --job {job}"), removed_on_failure(client) as made:
+    with detachable(f"dogbreed deploy --job {job}"), removed_on_failure(client) as made:
         if before and before["EndpointConfigName"] == wanted:
             app.console.note(f"endpoint {name} has {job} already")
         else:

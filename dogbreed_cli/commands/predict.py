@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dogbreed_cli import requests
-from dogbreed_cli.errors import DogbreedError
+from dogbreed_cli.errors import DogbreedError, UsageError
 from dogbreed_cli.image_files import in_parallel
 from dogbreed_cli.pictures import Picture, open_source
 
@@ -57,6 +57,8 @@ def predict(app: App, sources: tuple[str, ...], top_k: int, endpoint: str | None
     session = app.session(config)
     name = endpoint or requests.endpoint_name(config)
     client = session.client("sagemaker-runtime")
+    if csv_file and not csv_file.parent.is_dir():
+        raise UsageError(f"no folder {csv_file.parent}", fix="create it, or name another file with --csv")
     found: dict[int, Answer] = {}
     for place, answer in ask_all(client, name, sources, top_k):
         found[place] = answer

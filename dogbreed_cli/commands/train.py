@@ -84,6 +84,7 @@ def train(
             app.console.write_json({"dry_run": [build(name or f"{config.project.name}-train")]})
             return
         show_plan(app, config, session)
+        session.prepare()
         send_inputs(config, session, inputs)
         if name:
             if not name.startswith(f"{config.project.name}-"):
@@ -96,7 +97,7 @@ def train(
     if not wait:
         app.console.result({"training_job": name, "status": "InProgress"}, f"{name}\nto follow it: {again}")
         return
-    with detachable(app.console, again):
+    with detachable(again):
         description = follow(app, session, name, timeout)
     finish(app, description, min_accuracy)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from dogbreed_cli.config import Config
     from dogbreed_cli.context import App
     from dogbreed_cli.session import Session
+
+# Columns of a terminal: for the whole table, and for the short one with its times.
+WIDE, MEDIUM = 170, 95
 
 
 @click.command(
@@ -64,6 +69,7 @@ def tune(
             app.console.write_json({"dry_run": [request]})
             return
         show_plan(app, config, session)
+        session.prepare()
         send_inputs(config, session, inputs)
         create = client.create_hyper_parameter_tuning_job
         name = jobs.create_named(
@@ -76,7 +82,7 @@ def tune(
     if not wait:
         app.console.result({"tuning_job": name, "status": "InProgress"}, f"{name}\nto follow it: {again}")
         return
-    with detachable(app.console, again):
+    with detachable(again):
         description = follow(app, session, name, timeout)
     finish(app, session, description)
 
@@ -101,7 +107,7 @@ def follow(app: App, session: Session, name: str, timeout: float | None) -> dict
     with app.console.live() as redraw:
         for description in jobs.poll(describe, "HyperParameterTuningJobStatus", session.poll_seconds, timeout):
             trials = trials_of(client, description)
-            redraw(draw(trials, f"{name}: {progress(description)}"))
+            redraw(draw(trials, app.console.stderr.width, f"{name}: {progress(description)}"))
             for trial in trials:
                 # A trial's objective is known a moment after its end.
                 known = trial.objective is not None or trial.status in ("Failed", "Stopped")
@@ -132,10 +138,22 @@ def trials_of(client: Any, description: dict[str, Any]) -> tuple[Trial, ...]:
     return read_trials(jobs.list_trials(client, description["HyperParameterTuningJobName"]), kind)
 
 
-def draw(trials: tuple[Trial, ...], title: str | None = None) -> Any:
-    """The original project's table, best first."""
+def draw(trials: tuple[Trial, ...], width: int, title: str | None = None) -> Any:
+    """The original project's table, best first; on a narrow terminal with shorter heads, names and times."""
     names = list(columns(trials))
-    return table(names, [[show(as_row(trial).get(name)) for name in names] for trial in trials], title)
+    if width >= WIDE:
+        return table(names, [[show(as_row(trial).get(name)) for name in names] for trial in trials], title)
+    if width < MEDIUM:
+        names = [name for name in names if name not in ("TrainingStartTime", "TrainingEndTime")]
+    heads = [re.sub(r"(?<=[a-z])(?=[A-Z])", "\n", name) for name in names]
+    return table(heads, [[show_short(as_row(trial).get(name)) for name in names] for trial in trials], title)
+
+
+def show_short(value: Any) -> str:
+    if isinstance(value, datetime):
+        return f"{value.astimezone():%H:%M:%S}"
+    # A trial's name is the tuning job's, its number and eight characters.
+    return show(re.sub(r"^.*-(\d{3}-\w{8})$", r"\1", value) if isinstance(value, str) else value)
 
 
 def show(value: Any) -> str:
@@ -143,7 +161,7 @@ def show(value: Any) -> str:
         return "-"
     if isinstance(value, float):
         return f"{value:.5g}"
-    return f"{value.astimezone():%Y-%m-%d %H:%M:%S}" if hasattr(value, "astimezone") else str(value)
+    return f"{value.astimezone():%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else str(value)
 
 
 def finish(app: App, session: Session, description: dict[str, Any]) -> None:
@@ -165,7 +183,7 @@ def finish(app: App, session: Session, description: dict[str, Any]) -> None:
         "trials": [as_row(trial) for trial in trials],
     }
     chosen = " ".join(f"{key}={show(value)}" for key, value in best.hyperparameters.items())
-    app.console.result(data, Group(draw(trials), f"best: {chosen}"))
+    app.console.result(data, Group(draw(trials, app.console.stdout.width), f"best: {chosen}"))
     app.console.note("next: dogbreed train --from-best")
     if status != "Completed":
         raise JobFailed(f"tuning job {name} ended {status}", "the trials above are what it got to")

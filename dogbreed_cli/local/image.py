@@ -38,6 +38,11 @@ def image_folder(pins: Path = PINS) -> Path:
     return cache_folder() / "images" / f"py{version}-{digest}"
 
 
+def interpreter(pins: Path = PINS) -> Path:
+    """The image's Python, which is there once `ensure` has been called."""
+    return image_folder(pins) / "bin" / "python"
+
+
 def ensure(tell: Callable[[str], None], pins: Path = PINS) -> Path:
     """The image's interpreter; builds the image first when it is not there.
 
@@ -45,7 +50,7 @@ def ensure(tell: Callable[[str], None], pins: Path = PINS) -> Path:
     which leaves nothing behind.
     """
     folder = image_folder(pins)
-    python = folder / "bin" / "python"
+    python = interpreter(pins)
     if (folder / COMPLETE).exists():
         return python
     try:
