@@ -7,6 +7,8 @@ BIN := .venv/bin
 UV := $(BIN)/uv
 RESOLVE := $(UV) pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate \
   --custom-compile-command "make lock"
+# A file's tests share what they set up, so a file stays with one worker.
+TEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 .PHONY: setup demo test check lock clean
 
@@ -26,13 +28,13 @@ demo: setup
 	$(BIN)/dogbreed demo
 
 test: setup
-	$(BIN)/python -m pytest
+	$(TEST)
 
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(TEST)
 
 lock: $(UV)
 	$(RESOLVE) pyproject.toml --group dev --output-file requirements.lock

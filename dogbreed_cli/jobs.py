@@ -120,7 +120,7 @@ def explain_missing(kind: str, name: str) -> Iterator[None]:
 
 def is_missing(error: Any) -> bool:
     said = error.response["Error"]
-    absent = re.search(r"could not find|not found|does not exist", said.get("Message", ""), re.IGNORECASE)
+    absent = re.search(r"could not find|can't find|cannot find|not found|does not exist", said.get("Message", ""), re.IGNORECASE)
     return said["Code"] in ("ResourceNotFound", "ValidationException", "ValidationError") and absent is not None
 
 

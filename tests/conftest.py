@@ -114,6 +114,16 @@ def dogbreed(tmp_path: Path) -> Dogbreed:
     return Dogbreed(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def project(dogs: Path, image_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dogbreed]:
+    """A folder with the dogs uploaded, and no debugger, whose import takes a second; all that runs there is ended."""
+    dogbreed = Dogbreed(tmp_path_factory.mktemp("project"), {"DOGBREED_DEBUGGER__ENABLED": "false"})
+    dogbreed.run("upload", str(dogs))
+    yield dogbreed
+    dogbreed.run("teardown", "--yes")
+    assert not processes_of(dogbreed.folder)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Every worker, training and endpoint that a test started has ended when the tests have."""

@@ -201,6 +201,8 @@ def kill_all(machine: Machine) -> bool:
 def is_gone(process: psutil.Process) -> bool:
     """Ended; perhaps nobody has reaped it, for in a container there may be no init that does."""
     try:
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+        # The first thread may be a zombie while another still dies, and holds the process's files and locks.
+        zombie = process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
+        return zombie or not process.is_running()
     except psutil.NoSuchProcess:
         return True

@@ -6,7 +6,6 @@ import json
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +14,6 @@ import pytest
 from conftest import Dogbreed, processes_of, wait_for
 
 from dogbreed_cli.local import Home, connect
-
-
-@pytest.fixture(scope="module")
-def project(dogs: Path, image_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dogbreed]:
-    """A folder with the dogs uploaded; whatever runs there at the end is ended."""
-    dogbreed = Dogbreed(tmp_path_factory.mktemp("interrupted"), {"OMP_NUM_THREADS": "1"})
-    dogbreed.run("upload", str(dogs))
-    yield dogbreed
-    dogbreed.run("teardown", "--yes")
-    assert not processes_of(dogbreed.folder)
 
 
 def read_until(process: subprocess.Popen[str], pattern: str) -> str:
@@ -123,41 +112,3 @@ def test_two_tunings_at_once_each_have_their_own_trials(project: Dogbreed) -> No
     for result in results:
         assert len(result["trials"]) == 2
         assert all(trial["TrainingJobName"].startswith(result["tuning_job"]) for trial in result["trials"])
-
-
-def test_a_failing_script_shows_its_own_error(project: Dogbreed) -> None:
-    error = project.json("--set", "model.backbone=resnet19", "train", code=5)
-    assert "unknown backbone 'resnet19'" in error["why"]
-    assert "resnet18" in error["why"]
-    assert error["code"] == 5
-    assert error["fix"].startswith("see `dogbreed logs dogbreed-train-")
-
-
-def test_weights_that_cannot_be_downloaded_are_told(project: Dogbreed, tmp_path: Path) -> None:
-    # A proxy that refuses stands for a machine without a network, also where there is one.
-    nobody = "http://127.0.0.1:9"
-    offline = Dogbreed(
-        project.folder,
-        {
-            "DOGBREED_MODEL__WEIGHTS": "DEFAULT",
-            "TORCH_HOME": str(tmp_path),
-            "HTTPS_PROXY": nobody,
-            "https_proxy": nobody,
-        },
-    )
-    said = offline.run("train", code=5).stderr
-    assert "weights IMAGENET1K_V1 of backbone resnet18 could not be downloaded" in said
-    assert 'model.weights = "none"' in said
-    said = offline.run("tune", "--max-jobs", "1", code=5).stderr
-    assert "could not be downloaded" in said
-
-
-def test_a_file_of_weights_is_used(project: Dogbreed, image_python: Path, tmp_path: Path) -> None:
-    file = tmp_path / "mine.pth"
-    make = f"import torch, torchvision; torch.save(torchvision.models.resnet18().state_dict(), {str(file)!r})"
-    subprocess.run([image_python, "-c", make], check=True)
-    trained = project.json("--set", f"model.weights={file}", "train", "--epochs", "1")
-    assert trained["hyperparameters"]["weights"] == "pretrained"
-    assert "loaded the backbone only, with a new head for 6 classes" in project.run("logs").stdout
-    missing = project.run("--set", "model.weights=nosuch.pth", "train", code=2).stderr
-    assert "nosuch.pth" in missing
