@@ -111,8 +111,8 @@ def test_training_process_under_the_real_toolkit(real: Machine, which: str) -> N
     assert job["TrainingJobStatus"] == "Failed"
     assert ("SIGKILL" if which == "toolkit" else "ExecuteUserScriptError") in job["FailureReason"]
     wait_for(lambda: not [one for one in real.processes() if f"victim-{which}" in " ".join(one.cmdline())], 10)
-    assert is_gone(leader)
-    assert is_gone(script)
+    wait_for(lambda: is_gone(leader))
+    wait_for(lambda: is_gone(script))
 
 
 def start_tuning(machine: Machine, **more: Any) -> None:
@@ -171,7 +171,7 @@ def test_worker_of_an_endpoint(real: Machine) -> None:
     real.worker("orphan").kill()
     listed = wait_for(lambda: real.sagemaker.list_endpoints(NameContains="orphan", StatusEquals="Failed")["Endpoints"])
     assert [entry["EndpointName"] for entry in listed] == ["orphan"]
-    assert is_gone(orphan)
+    wait_for(lambda: is_gone(orphan))
     assert "worker process on this machine was killed" in settled(real, "orphan")["FailureReason"]
     assert not list((real.home.jobs / "endpoint.orphan").glob("server-*"))
     with pytest.raises(ClientError, match="not found"):
