@@ -9,11 +9,24 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
-from dogbreed_cli.errors import DogbreedError, JobFailed, WaitTimedOut
+from dogbreed_cli.errors import DogbreedError, JobFailed, UsageError, WaitTimedOut
 from dogbreed_cli.requests import TAG
 
 ENDED = ("Completed", "Failed", "Stopped")
+RUNNING = ("InProgress", "Stopping")
+# AWS's own is 10, and it throttles.
+PAGE = {"PageSize": 100}
 TRAINING_LOGS = "/aws/sagemaker/TrainingJobs"
+
+
+def check_name(name: str, project: str) -> None:
+    """Raises UsageError for a name that no later command would find, or that it would take for a trial's."""
+    if not name.startswith(f"{project}-"):
+        raise UsageError(f"the name {name} is not found again", fix=f"begin it with {project}-")
+    if name.startswith(f"{project}-tune-"):
+        raise UsageError(
+            f"the name {name} is that of a trial", fix=f"begin it with {project}-, but not {project}-tune-"
+        )
 
 
 def create_named(create: Callable[..., Any], build: Callable[[str], Mapping[str, Any]], stem: str) -> str:
@@ -49,28 +62,40 @@ def read_tags(client: Any, arn: str) -> dict[str, str]:
         raise
 
 
-def list_training_jobs(client: Any, project: str, **filters: Any) -> Iterator[dict[str, Any]]:
-    """The project's training jobs, newest first, without the trials of its tuning jobs."""
+def list_training_jobs(client: Any, project: str, trials: bool = False, **filters: Any) -> Iterator[dict[str, Any]]:
+    """The project's training jobs, newest first; the trials of its tuning jobs only on demand."""
     pages = client.get_paginator("list_training_jobs").paginate(
-        NameContains=f"{project}-", SortBy="CreationTime", SortOrder="Descending", **filters
+        NameContains=f"{project}-", SortBy="CreationTime", SortOrder="Descending", PaginationConfig=PAGE, **filters
     )
     for page in pages:
         for summary in page["TrainingJobSummaries"]:
             name = summary["TrainingJobName"]
-            trial = name.startswith(f"{project}-tune-")
-            if not trial and name.startswith(f"{project}-") and belongs(client, summary["TrainingJobArn"], project):
+            wanted = name.startswith(f"{project}-") and (trials or not name.startswith(f"{project}-tune-"))
+            if wanted and belongs(client, summary["TrainingJobArn"], project):
                 yield summary
 
 
 def list_tuning_jobs(client: Any, project: str, **filters: Any) -> Iterator[dict[str, Any]]:
     """The project's tuning jobs, newest first."""
     pages = client.get_paginator("list_hyper_parameter_tuning_jobs").paginate(
-        NameContains=f"{project}-", SortBy="CreationTime", SortOrder="Descending", **filters
+        NameContains=f"{project}-", SortBy="CreationTime", SortOrder="Descending", PaginationConfig=PAGE, **filters
     )
     for page in pages:
         for summary in page["HyperParameterTuningJobSummaries"]:
-            if belongs(client, summary["HyperParameterTuningJobArn"], project):
+            ours = summary["HyperParameterTuningJobName"].startswith(f"{project}-")
+            if ours and belongs(client, summary["HyperParameterTuningJobArn"], project):
                 yield summary
+
+
+def list_running_training_jobs(client: Any, project: str) -> Iterator[dict[str, Any]]:
+    """Trials too: those of a tuning job whose worker was killed run on until they have stopped."""
+    for status in RUNNING:
+        yield from list_training_jobs(client, project, trials=True, StatusEquals=status)
+
+
+def list_running_tuning_jobs(client: Any, project: str) -> Iterator[dict[str, Any]]:
+    for status in RUNNING:
+        yield from list_tuning_jobs(client, project, StatusEquals=status)
 
 
 def latest_training_job(client: Any, project: str) -> str:
@@ -99,7 +124,7 @@ def describe_tuning_job(client: Any, name: str) -> dict[str, Any]:
 
 def list_trials(client: Any, tuning_job: str) -> list[dict[str, Any]]:
     pages = client.get_paginator("list_training_jobs_for_hyper_parameter_tuning_job").paginate(
-        HyperParameterTuningJobName=tuning_job
+        HyperParameterTuningJobName=tuning_job, PaginationConfig=PAGE
     )
     return [summary for page in pages for summary in page["TrainingJobSummaries"]]
 
@@ -120,7 +145,9 @@ def explain_missing(kind: str, name: str) -> Iterator[None]:
 
 def is_missing(error: Any) -> bool:
     said = error.response["Error"]
-    absent = re.search(r"could not find|can't find|cannot find|not found|does not exist", said.get("Message", ""), re.IGNORECASE)
+    absent = re.search(
+        r"could not find|can't find|cannot find|not found|does not exist", said.get("Message", ""), re.IGNORECASE
+    )
     return said["Code"] in ("ResourceNotFound", "ValidationException", "ValidationError") and absent is not None
 
 
@@ -128,7 +155,7 @@ def poll(
     describe: Callable[[], Mapping[str, Any]], status: str, seconds: float, timeout: float | None
 ) -> Iterator[Any]:
     """Describe again and again, yielding each answer, the last one with an ended status. Raises WaitTimedOut."""
-    end = time.monotonic() + timeout if timeout else float("inf")
+    end = float("inf") if timeout is None else time.monotonic() + timeout
     while True:
         answer = describe()
         yield answer
@@ -140,11 +167,15 @@ def poll(
 
 
 def read_log(logs: Any, job: str, positions: dict[str, str], group: str = TRAINING_LOGS) -> Iterator[str]:
-    """The lines since the last call. `positions` keeps the place in each stream between calls."""
+    """The lines since the last call. `positions` keeps the place in each stream between calls.
+
+    `job` is the beginning of the streams' names; "" means the whole group.
+    """
     from botocore.exceptions import ClientError
 
+    prefix = {"logStreamNamePrefix": job} if job else {}  # AWS takes no empty one
     try:
-        pages = logs.get_paginator("describe_log_streams").paginate(logGroupName=group, logStreamNamePrefix=job)
+        pages = logs.get_paginator("describe_log_streams").paginate(logGroupName=group, **prefix)
         streams = [stream["logStreamName"] for page in pages for stream in page["logStreams"]]
     except ClientError as error:
         if error.response["Error"]["Code"] == "ResourceNotFoundException":
@@ -163,6 +194,8 @@ def read_log(logs: Any, job: str, positions: dict[str, str], group: str = TRAINI
 
 def require_completed(kind: str, name: str, status: str, reason: str | None) -> None:
     """Raises JobFailed, with the script's own words, for a job that ended otherwise."""
+    if status in RUNNING:
+        raise DogbreedError(f"the {kind} {name} is {status}", "it has not ended", "see `dogbreed status`")
     if status != "Completed":
         why = explain_failure(reason) if reason else ""
         raise JobFailed(f"the {kind} {name} ended {status}", why, f"see `dogbreed logs {name}`")

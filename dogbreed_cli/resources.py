@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dogbreed_cli.errors import DogbreedError
-from dogbreed_cli.jobs import belongs, is_missing
+from dogbreed_cli.jobs import PAGE, belongs, is_missing
 
 # Kind -> the word in boto3's method names, and in the members of its answers.
 KINDS = {
@@ -15,6 +15,8 @@ KINDS = {
     "endpoint-config": ("endpoint_config", "EndpointConfig"),
     "model": ("model", "Model"),
 }
+# Of an endpoint that is neither up nor down. AWS refuses to update, and to delete, one that moves.
+MOVING = ("Creating", "Updating", "RollingBack", "SystemUpdating", "Deleting")
 DELETE_SECONDS = 600
 
 
@@ -34,24 +36,47 @@ def find(client: Any, kind: str, name: str) -> dict[str, Any] | None:
 def list_all(client: Any, kind: str, project: str) -> Iterator[dict[str, Any]]:
     """Summaries of everything of the kind that carries the project's tag, whatever its name."""
     method, member = KINDS[kind]
-    for page in client.get_paginator(f"list_{method}s").paginate():
+    for page in client.get_paginator(f"list_{method}s").paginate(PaginationConfig=PAGE):
         for summary in page[f"{member}s"]:
             if belongs(client, summary[f"{member}Arn"], project):
                 yield summary
 
 
+def is_used(client: Any, kind: str, name: str, project: str) -> bool:
+    """Whether an endpoint of the project has this config, or an endpoint config of it this model."""
+    if kind == "endpoint-config":
+        return any(found["EndpointConfigName"] == name for found in describe_all(client, "endpoint", project))
+    configs = describe_all(client, "endpoint-config", project) if kind == "model" else iter(())
+    return any(variant["ModelName"] == name for found in configs for variant in found["ProductionVariants"])
+
+
+def describe_all(client: Any, kind: str, project: str) -> Iterator[dict[str, Any]]:
+    for summary in list_all(client, kind, project):
+        if found := find(client, kind, summary[f"{KINDS[kind][1]}Name"]):
+            yield found
+
+
 def delete(client: Any, kind: str, name: str, poll_seconds: float = 1) -> None:
     """Delete, and for an endpoint wait until it is gone. What is not there is deleted already."""
+    end = time.monotonic() + DELETE_SECONDS
+    while not ask_to_delete(client, kind, name) or (kind == "endpoint" and find(client, kind, name)):
+        if time.monotonic() > end:
+            raise DogbreedError(f"{kind} {name} is still there after {DELETE_SECONDS} s", fix="run the command again")
+        time.sleep(poll_seconds)
+
+
+def ask_to_delete(client: Any, kind: str, name: str) -> bool:
+    """False where AWS refuses because the endpoint is moving: it has to be asked again."""
     from botocore.exceptions import ClientError
 
     method, member = KINDS[kind]
     try:
         getattr(client, f"delete_{method}")(**{f"{member}Name": name})
     except ClientError as error:
-        if not is_missing(error):
+        if is_missing(error):
+            return True
+        found = find(client, kind, name)
+        if found and found.get("EndpointStatus") not in MOVING:
             raise
-    end = time.monotonic() + DELETE_SECONDS
-    while kind == "endpoint" and find(client, kind, name):
-        if time.monotonic() > end:
-            raise DogbreedError(f"endpoint {name} is still being deleted after {DELETE_SECONDS} s")
-        time.sleep(poll_seconds)
+        return found is None
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,12 +16,25 @@ def wait_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """--wait/--no-wait, --timeout and --attach, the same for every command that starts a job."""
     options = (
         click.option("--wait/--no-wait", default=True, help="Follow the job to its end (default), or return at once."),
-        click.option("--timeout", type=float, metavar="SECONDS", help="Stop waiting then; the job goes on (exit 8)."),
+        click.option(
+            "--timeout",
+            type=click.FloatRange(min=0),
+            metavar="SECONDS",
+            help="Stop waiting then; the job goes on (exit 8).",
+        ),
         click.option("--attach", metavar="NAME", help="Start nothing: follow this job, which runs already."),
     )
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def command_line(*words: str) -> str:
+    """`dogbreed ...` as it has to be typed to meet this project again: with the global options that were given now."""
+    given = click.get_current_context().find_root().params
+    options = [("--config", given["config_file"]), ("--target", given["target"])]
+    options += [("--set", text) for text in given["assignments"]]
+    return shlex.join(["dogbreed", *(str(part) for pair in options if pair[1] for part in pair), *words])
 
 
 @contextmanager
@@ -29,6 +43,6 @@ def detachable(attach: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise Interrupted("detached; the job runs on", "Ctrl-C", f"to follow it again: {attach}") from None
+        raise Interrupted("detached; what was started runs on", "Ctrl-C", f"to follow it again: {attach}") from None
     except WaitTimedOut as error:
         raise WaitTimedOut(error.what, error.why, f"to follow it again: {attach}") from None

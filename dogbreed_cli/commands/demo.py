@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dogbreed_cli.console import human_time
-from dogbreed_cli.errors import DogbreedError, UsageError
+from dogbreed_cli.errors import DogbreedError, Interrupted, UsageError
 
 if TYPE_CHECKING:
     from dogbreed_cli.context import App
 
 MARKER = ".dogbreed-demo"
+TEARDOWN = ("teardown", "--yes")
 COUNTS = {"train": 24, "valid": 8, "test": 8}  # pictures of each of the six breeds
+FETCH_SECONDS = 900
 # In the container image, so that the weights land where the jobs will look for them.
 FETCH_WEIGHTS = """
 import socket
@@ -55,10 +57,10 @@ def demo(ctx: click.Context, output: Path, keep: bool) -> None:
     """
     app: App = ctx.obj
     started = time.monotonic()
-    prepare(output)
-    images = draw(app, output / "images")
     # Its own home, so that it never meets the project in the working directory.
     os.environ["DOGBREED_HOME"] = str((output / ".dogbreed").absolute())
+    prepare(ctx, app, output)
+    images = draw(app, output / "images")
     backbone = choose_weights(app)
     steps: list[tuple[str, ...]] = [
         ("upload", str(output / "images")),
@@ -69,8 +71,14 @@ def demo(ctx: click.Context, output: Path, keep: bool) -> None:
         ("predict", *map(str, images), "--top-k", "3", "--csv", str(output / "predictions.csv")),
     ]
     if not keep:
-        steps += [("teardown", "--yes"), ("status",)]
-    results = [run(ctx, app, step) for step in steps]
+        steps += [TEARDOWN, ("status",)]
+    try:
+        results = [run(ctx, app, step) for step in steps]
+    except BaseException as error:  # Ctrl-C too: nobody would look for a job or an endpoint of the demo's
+        run(ctx, app, TEARDOWN)
+        if isinstance(error, Interrupted):
+            raise Interrupted("the demo was interrupted", error.why, "run `dogbreed demo` again") from None
+        raise
     right = count_right(output / "predictions.csv")
     page = (output / "report" / "report.html").absolute()
     took = time.monotonic() - started
@@ -83,13 +91,16 @@ def demo(ctx: click.Context, output: Path, keep: bool) -> None:
         raise DogbreedError("not one picture was recognised", "the model learnt nothing", "look at the report")
 
 
-def prepare(output: Path) -> None:
+def prepare(ctx: click.Context, app: App, output: Path) -> None:
     """An empty folder, or the one of an earlier demo, which is replaced. Nothing else is ever removed."""
     if output.exists():
         if not output.is_dir() or (any(output.iterdir()) and not (output / MARKER).exists()):
             raise UsageError(f"{output} is there already and is no demo", fix="choose another folder with --output")
-        shutil.rmtree(output)
-    output.mkdir(parents=True)
+        if (output / ".dogbreed").exists():  # after --keep, or a kill: what runs there would lose its home
+            run(ctx, app, TEARDOWN)
+        for found in output.iterdir():  # not the folder itself, which may be where we are
+            shutil.rmtree(found) if found.is_dir() and not found.is_symlink() else found.unlink()
+    output.mkdir(parents=True, exist_ok=True)
     (output / MARKER).touch()
     (output / ".gitignore").write_text("*\n")
 
@@ -105,15 +116,23 @@ def draw(app: App, folder: Path) -> list[Path]:
 
 
 def choose_weights(app: App) -> tuple[str, ...]:
-    """No option where ImageNet's weights are here or can be fetched (then they are); else random ones, said loudly."""
+    """No option where ImageNet's weights are here or can be fetched (then they are); else random ones, said loudly.
+
+    Whoever set model.weights themselves gets these.
+    """
     from dogbreed_cli.local.image import ensure
 
+    if app.config().model.weights != "DEFAULT":
+        return ()
     app.console.note("looking for the ImageNet weights of ResNet50")
     command = [str(ensure(app.console.note)), "-c", FETCH_WEIGHTS]
-    tried = subprocess.run(command, capture_output=True, text=True, timeout=900)
-    if tried.returncode == 0:
-        return ()
-    reason = (tried.stderr.strip().splitlines() or ["no reason given"])[-1]
+    try:
+        tried = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_SECONDS)
+        if tried.returncode == 0:
+            return ()
+        reason = (tried.stderr.strip().splitlines() or ["no reason given"])[-1]
+    except subprocess.TimeoutExpired:
+        reason = f"not there after {FETCH_SECONDS} s"
     app.console.warn(f"NO PRETRAINED WEIGHTS: they could not be downloaded ({reason}).")
     app.console.warn(
         "The demo goes on with a RANDOM network, and with the smaller ResNet18 at 128 pixels: enough to tell cartoons "
@@ -125,7 +144,10 @@ def choose_weights(app: App) -> tuple[str, ...]:
 def run(ctx: click.Context, app: App, step: tuple[str, ...]) -> dict[str, Any]:
     """One command line, through the same group that a shell would reach. Returns its JSON document with --json."""
     app.console.note(f"\n$ dogbreed {shlex.join(step)}")
-    options = ["--target", "local", "--set", "project.name=demo"]
+    given = ctx.find_root().params
+    options = ["--config", str(given["config_file"])] if given["config_file"] else []
+    options += [word for text in given["assignments"] for word in ("--set", text)]
+    options += ["--set", "target=local", "--set", "project.name=demo"]  # after what was given: these have to win
     options += ["-q"] if app.console.verbosity < 0 else ["-v"] if app.console.verbosity > 0 else []
     group = ctx.find_root().command
     options += ["--json"] if app.console.as_json else []

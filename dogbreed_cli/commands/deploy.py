@@ -11,8 +11,8 @@ import click
 
 from dogbreed_cli import jobs, requests, resources
 from dogbreed_cli.console import human_time
-from dogbreed_cli.errors import DogbreedError, JobFailed, WaitTimedOut
-from dogbreed_cli.waiting import detachable
+from dogbreed_cli.errors import DogbreedError, Interrupted, JobFailed, WaitTimedOut
+from dogbreed_cli.waiting import command_line, detachable
 
 if TYPE_CHECKING:
     from dogbreed_cli.config import Config
@@ -31,7 +31,12 @@ Examples:
 @click.option("--name", help="The endpoint's name (default: PROJECT-endpoint).")
 @click.option("--instance-type", help="For example ml.m5.large; of no effect on this machine.")
 @click.option("--wait/--no-wait", default=True, help="Wait until it answers (default), or return at once.")
-@click.option("--timeout", type=float, metavar="SECONDS", help="Stop waiting then; the endpoint goes on (exit 8).")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Stop waiting then; the endpoint goes on (exit 8).",
+)
 @click.pass_obj
 def deploy(
     app: App, job: str | None, name: str | None, instance_type: str | None, wait: bool, timeout: float | None
@@ -42,97 +47,127 @@ def deploy(
     old model until the new one answers. What a failed deploy made is removed again.
     """
     config = app.config(deploy={"instance_type": instance_type})
+    options = ["--name", name] if name else []
+    options += ["--instance-type", instance_type] if instance_type else []
+    name = name or requests.endpoint_name(config)
+    jobs.check_name(name, config.project.name)
     session = app.session(config)
     client = session.client("sagemaker")
-    name = name or requests.endpoint_name(config)
-    if not name.startswith(f"{config.project.name}-"):
-        raise DogbreedError(f"the name {name} is not found again", fix=f"begin it with {config.project.name}-")
     job = job or jobs.latest_training_job(client, config.project.name)
+    again = command_line("deploy", "--job", job, *options)
     description = jobs.describe_training_job(client, job)
     jobs.require_completed("training job", job, description["TrainingJobStatus"], description.get("FailureReason"))
     site = requests.Site(session.bucket, session.role_arn, session.inference_image())
     model = requests.model(config, site, job, description["ModelArtifacts"]["S3ModelArtifacts"])
     endpoint_config = requests.endpoint_config(config, job)
-    session.prepare()
-    before = resources.find(client, "endpoint", name)
-    if before and before["EndpointStatus"] == "Failed":
-        app.console.note(f"endpoint {name} had failed ({before.get('FailureReason', 'no reason')}): making it anew")
-        resources.delete(client, "endpoint", name, session.poll_seconds)
-        before = None
-    elif before and before["EndpointStatus"] not in ("InService", "Creating"):
-        raise DogbreedError(f"endpoint {name} is {before['EndpointStatus']}", fix="wait, then run the command again")
-
     wanted = endpoint_config["EndpointConfigName"]
-    with detachable(f"dogbreed deploy --job {job}"), removed_on_failure(client) as made:
-        if before and before["EndpointConfigName"] == wanted:
-            app.console.note(f"endpoint {name} has {job} already")
-        else:
-            made += create_missing(client, model, endpoint_config)
-            place = session.describe_place(config.deploy.instance_type)
+    session.prepare()
+    with detachable(again):
+        before = settle(app, session, config, name, wanted, wait, timeout)
+    if before and before["EndpointConfigName"] == wanted:
+        app.console.note(f"endpoint {name} has {job} already")
+        described = before
+    else:
+        place = session.describe_place(config.deploy.instance_type)
+        with removed_on_failure(client, config.project.name) as made:
+            create_missing(client, "model", model, made)
+            create_missing(client, "endpoint-config", endpoint_config, made)
             if before:
                 app.console.note(f"updating endpoint {name} on {place} to {job}")
                 client.update_endpoint(EndpointName=name, EndpointConfigName=wanted)
             else:
                 app.console.note(f"creating endpoint {name} on {place} from {job}")
-                client.create_endpoint(**requests.endpoint(config, name, wanted))
-                made.append(("endpoint", name))
-        described = follow(app, session, name, wait, timeout)
-        if wait:
-            require_served(app, session, described, wanted)
-    if wait and before and before["EndpointConfigName"] != wanted:
-        remove_replaced(client, config, before["EndpointConfigName"])
+                create_missing(client, "endpoint", requests.endpoint(config, name, wanted), made)
+            with detachable(again):
+                described = require_there(name, follow(app, session, name, wait, timeout))
+            if wait:
+                require_served(app, session, described, wanted)
+        if wait and before:
+            remove_replaced(client, config.project.name, before["EndpointConfigName"])
     data = {"endpoint": name, "status": described["EndpointStatus"], "training_job": job, "endpoint_config": wanted}
     app.console.result(data, f"{name} is {described['EndpointStatus']} with {job}")
-    app.console.note("next: dogbreed predict IMAGE; dogbreed teardown ends it")
+    asked = "" if name == requests.endpoint_name(config) else f" --endpoint {name}"
+    app.console.note(f"next: dogbreed predict IMAGE{asked}; dogbreed teardown ends it")
+
+
+def settle(
+    app: App, session: Session, config: Config, name: str, wanted: str, wait: bool, timeout: float | None
+) -> dict[str, Any] | None:
+    """The endpoint when nothing moves it any more; None where there is none. One that failed is removed.
+
+    Another deploy, or this one before Ctrl-C, may be at work: AWS takes no second change before the first is done.
+    """
+    client = session.client("sagemaker")
+    found = resources.find(client, "endpoint", name)
+    if found and not jobs.belongs(client, found["EndpointArn"], config.project.name):
+        raise DogbreedError(f"endpoint {name} is not of project {config.project.name}", fix="choose another --name")
+    if found and found["EndpointStatus"] in resources.MOVING:
+        if not wait and found["EndpointConfigName"] == wanted:
+            return found
+        if not wait:
+            raise DogbreedError(f"endpoint {name} is {found['EndpointStatus']}", fix="leave out --no-wait")
+        app.console.note(f"endpoint {name} is {found['EndpointStatus']}: that has to end first")
+        found = follow(app, session, name, wait, timeout)
+    if found and found["EndpointStatus"] == "Failed":
+        app.console.note(f"endpoint {name} had failed ({found.get('FailureReason', 'no reason')}): making it anew")
+        resources.delete(client, "endpoint", name, session.poll_seconds)
+        return None
+    return found
 
 
 Made = list[tuple[str, str]]
 
 
 @contextmanager
-def removed_on_failure(client: Any) -> Iterator[Made]:
+def removed_on_failure(client: Any, project: str) -> Iterator[Made]:
     """Yields a list for (kind, name) of what was created; all of it is removed again when the deploy fails."""
     made: Made = []
     try:
         yield made
-    except WaitTimedOut:
-        raise  # It goes on; nothing has failed.
-    except Exception:
-        for kind, name in reversed(made):
-            resources.delete(client, kind, name)
+    except (WaitTimedOut, Interrupted):
+        raise  # The endpoint goes on; nothing has failed.
+    except BaseException:  # Ctrl-C too, where it comes before there is an endpoint to wait for
+        remove_unused(client, project, made)
         raise
 
 
-def create_missing(client: Any, model: dict[str, Any], endpoint_config: dict[str, Any]) -> Made:
-    """Create the model and the endpoint config unless they are there. Both are named by what they hold."""
-    made: Made = []
-    if not resources.find(client, "model", model["ModelName"]):
-        client.create_model(**model)
-        made.append(("model", model["ModelName"]))
-    if not resources.find(client, "endpoint-config", endpoint_config["EndpointConfigName"]):
-        try:
-            client.create_endpoint_config(**endpoint_config)
-        except Exception:
-            for kind, name in made:
-                resources.delete(client, kind, name)
+def create_missing(client: Any, kind: str, request: dict[str, Any], made: Made) -> None:
+    """Create it unless it is there: another deploy may be doing the same."""
+    from botocore.exceptions import ClientError
+
+    method, member = resources.KINDS[kind]
+    name = request[f"{member}Name"]
+    if resources.find(client, kind, name):
+        return
+    made.append((kind, name))  # before it is there: Ctrl-C may come while the answer is on its way
+    try:
+        getattr(client, f"create_{method}")(**request)
+    except ClientError as error:
+        made.pop()
+        if "already existing" not in error.response["Error"].get("Message", ""):
             raise
-        made.append(("endpoint-config", endpoint_config["EndpointConfigName"]))
-    return made
 
 
-def follow(app: App, session: Session, name: str, wait: bool, timeout: float | None) -> dict[str, Any]:
-    """Stages until the endpoint moves no more."""
+def follow(app: App, session: Session, name: str, wait: bool, timeout: float | None) -> dict[str, Any] | None:
+    """Stages until the endpoint moves no more. None when it is gone."""
     client, started, told = session.client("sagemaker"), time.monotonic(), ""
-    while True:
-        described = client.describe_endpoint(EndpointName=name)
+    while described := resources.find(client, "endpoint", name):
         if described["EndpointStatus"] != told:
             told = described["EndpointStatus"]
             app.console.note(f"[{human_time(time.monotonic() - started)}] {told}")
-        if not wait or told not in ("Creating", "Updating", "RollingBack", "SystemUpdating"):
+        if not wait or told not in resources.MOVING:
             return described
-        if timeout and time.monotonic() - started > timeout:
+        if timeout is not None and time.monotonic() - started > timeout:
             raise WaitTimedOut(f"endpoint {name} is still {told} after {timeout:g} s", "it goes on")
         time.sleep(session.poll_seconds)
+    return None
+
+
+def require_there(name: str, described: dict[str, Any] | None) -> dict[str, Any]:
+    if described is None:
+        raise DogbreedError(f"endpoint {name} was deleted meanwhile", "a teardown, or a deploy that failed",
+                            "run `dogbreed deploy` again")  # fmt: skip
+    return described
 
 
 def require_served(app: App, session: Session, described: dict[str, Any], wanted: str) -> None:
@@ -143,19 +178,26 @@ def require_served(app: App, session: Session, described: dict[str, Any], wanted
     lines = list(jobs.read_log(session.client("logs"), "", {}, f"/aws/sagemaker/Endpoints/{name}"))
     for line in lines[-20:]:
         app.console.note(f"  {line}")
-    rolled_back = described["EndpointStatus"] == "InService"
+    still = described["EndpointConfigName"] if described["EndpointStatus"] == "InService" else ""
     raise JobFailed(
-        f"endpoint {name} did not come up" + (", and serves the former model still" if rolled_back else ""),
-        described.get("FailureReason", "no reason was given"),
+        f"endpoint {name} serves {still}, not {wanted}" if still else f"endpoint {name} did not come up",
+        described.get("FailureReason", "another deploy came in between" if still else "no reason was given"),
         "the end of its log is above; what this deploy made was removed",
     )
 
 
-def remove_replaced(client: Any, config: Config, endpoint_config: str) -> None:
-    """The former endpoint config and its model, which nothing uses now; only if they are this project's."""
+def remove_replaced(client: Any, project: str, endpoint_config: str) -> None:
+    """The former endpoint config and its models; only what is this project's, and what nothing uses now."""
     described = resources.find(client, "endpoint-config", endpoint_config)
-    if not described or not jobs.belongs(client, described["EndpointConfigArn"], config.project.name):
+    if not described or not jobs.belongs(client, described["EndpointConfigArn"], project):
         return
-    resources.delete(client, "endpoint-config", endpoint_config)
-    for variant in described["ProductionVariants"]:
-        resources.delete(client, "model", variant["ModelName"])
+    models = [resources.find(client, "model", variant["ModelName"]) for variant in described["ProductionVariants"]]
+    ours = [("model", one["ModelName"]) for one in models if one and jobs.belongs(client, one["ModelArn"], project)]
+    remove_unused(client, project, [*ours, ("endpoint-config", endpoint_config)])
+
+
+def remove_unused(client: Any, project: str, things: Made) -> None:
+    """Remove from the last to the first what no other endpoint and no other endpoint config of the project needs."""
+    for kind, name in reversed(things):
+        if not resources.is_used(client, kind, name, project):
+            resources.delete(client, kind, name)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +14,7 @@ from dogbreed_cli.errors import DogbreedError
 from dogbreed_cli.requests import endpoint_name
 
 if TYPE_CHECKING:
+    from dogbreed_cli.config import Config
     from dogbreed_cli.context import App
 
 
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 Examples:
   dogbreed logs                                  # the latest training job
   dogbreed logs dogbreed-train-261122-194300 -f
+  dogbreed logs dogbreed-tune-261122-194300      # all its trials
   dogbreed logs dogbreed-endpoint"""
 )
 @click.argument("name", required=False)
@@ -35,25 +39,40 @@ def logs(app: App, name: str | None, follow: bool) -> None:
         if newest is None:
             raise DogbreedError(f"project {config.project.name} has no training job", fix="name a job or an endpoint")
         name = newest["TrainingJobName"]
-    is_endpoint = name == endpoint_name(config) or resources.find(client, "endpoint", name) is not None
-    group, prefix = (f"/aws/sagemaker/Endpoints/{name}", "") if is_endpoint else (jobs.TRAINING_LOGS, f"{name}/")
-    if not is_endpoint:
-        jobs.describe_training_job(client, name)
+    group, prefix, has_ended = locate(client, config, name)
     positions: dict[str, str] = {}
     lines = []
     while True:
-        ended = not follow or has_ended(client, name, is_endpoint)  # asked first, so that the last lines are read
+        ended = not follow or has_ended()  # asked first, so that the last lines are read
         for line in jobs.read_log(session.client("logs"), prefix, positions, group):
             lines.append(line)
             app.console.stream(line)
         if ended:
             break
         time.sleep(session.poll_seconds)
+    if not lines:
+        app.console.note(f"{name} has said nothing")
     app.console.result({"name": name, "lines": lines})
 
 
-def has_ended(client: Any, name: str, is_endpoint: bool) -> bool:
-    if is_endpoint:
+def locate(client: Any, config: Config, name: str) -> tuple[str, str, Callable[[], bool]]:
+    """The log group, what its streams' names begin with, and a question: will nothing more be said?"""
+
+    def endpoint_ended() -> bool:
         found = resources.find(client, "endpoint", name)
         return found is None or found["EndpointStatus"] == "Failed"
-    return jobs.describe_training_job(client, name)["TrainingJobStatus"] in jobs.ENDED
+
+    def training_ended() -> bool:
+        return jobs.describe_training_job(client, name)["TrainingJobStatus"] in jobs.ENDED
+
+    def tuning_ended() -> bool:
+        return jobs.describe_tuning_job(client, name)["HyperParameterTuningJobStatus"] in jobs.ENDED
+
+    # The project's endpoint may be gone; its log is not.
+    if name == endpoint_name(config) or resources.find(client, "endpoint", name):
+        return f"/aws/sagemaker/Endpoints/{name}", "", endpoint_ended
+    for ended, prefix in ((training_ended, f"{name}/"), (tuning_ended, f"{name}-")):
+        with suppress(DogbreedError):
+            ended()
+            return jobs.TRAINING_LOGS, prefix, ended
+    raise DogbreedError(f"no job or endpoint {name}", fix="see `dogbreed status --all`")

@@ -44,7 +44,9 @@ Examples:
 @click.argument("sources", metavar="IMAGE|DIR|URL|-...", nargs=-1, required=True)
 @click.option("--top-k", type=click.IntRange(1, 20), default=5, show_default=True, help="Classes to show.")
 @click.option("--endpoint", metavar="NAME", help="Endpoint (default: PROJECT-endpoint).")
-@click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Also write the answers to this file.")
+@click.option(
+    "--csv", "csv_file", type=click.Path(path_type=Path, dir_okay=False), help="Also write the answers to this file."
+)
 @click.pass_obj
 def predict(app: App, sources: tuple[str, ...], top_k: int, endpoint: str | None, csv_file: Path | None) -> None:
     """Classify images: files, folders, https URLs, or - for stdin.
@@ -103,20 +105,26 @@ def ask(client: Any, endpoint: str, picture: Picture, top_k: int) -> Answer:
             Accept="application/json",
             CustomAttributes=f"top_k={top_k}",
         )
-        answered = json.loads(response["Body"].read())
+        predictions = json.loads(response["Body"].read())["predictions"]
     except DogbreedError as error:
         return Answer(picture.name, error=str(error))
     except ClientError as error:
         said = error.response
-        if said["Error"]["Code"] == "ModelError" and said.get("OriginalStatusCode", 500) < 500:
-            return Answer(picture.name, error=said.get("OriginalMessage", said["Error"]["Message"]).splitlines()[0])
+        if said["Error"]["Code"] == "ModelError":
+            lines = (said.get("OriginalMessage") or said["Error"]["Message"]).strip().splitlines() or [
+                "no reason given"
+            ]
+            # A refusal is one sentence; of a traceback the last line says what went wrong.
+            return Answer(picture.name, error=lines[0 if said.get("OriginalStatusCode", 500) < 500 else -1])
         if "not found" in said["Error"].get("Message", ""):
             raise DogbreedError(
                 f"no endpoint {endpoint} in service", said["Error"]["Message"], "run `dogbreed deploy`"
             ) from None
         raise
+    except (ValueError, KeyError, TypeError):
+        raise DogbreedError(f"endpoint {endpoint} answers, but not as dogbreed's do", fix="name another one") from None
     milliseconds = 1000 * (time.perf_counter() - started)
-    return Answer(picture.name, tuple(answered["predictions"][:top_k]), round(milliseconds, 1))
+    return Answer(picture.name, tuple(predictions[:top_k]), round(milliseconds, 1))
 
 
 def draw(answer: Answer) -> str:

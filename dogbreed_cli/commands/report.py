@@ -51,7 +51,8 @@ def report(app: App, job: str | None, tuning_job: str | None, output: Path, open
     page = paths["report.html"].absolute()
     lines = [f"{label + ':':<22}{text}" for label, text in summarize(built)]
     app.console.result({**to_json(built), "page": page}, "\n".join([*lines, f"{'Page:':<22}{page}"]))
-    app.console.note("next: dogbreed deploy")
+    if description["TrainingJobStatus"] == "Completed":
+        app.console.note("next: dogbreed deploy")
     if open_page:
         click.launch(page.as_uri())
 

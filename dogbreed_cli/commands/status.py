@@ -14,7 +14,6 @@ from dogbreed_cli.console import human_time, table
 if TYPE_CHECKING:
     from dogbreed_cli.context import App
 
-RUNNING = ("InProgress", "Stopping")
 MOST = 20
 
 
@@ -24,7 +23,7 @@ Examples:
   dogbreed status
   dogbreed status --all        # with the jobs that ended"""
 )
-@click.option("--all", "everything", is_flag=True, help=f"Also the {MOST} latest jobs of each kind that ended.")
+@click.option("--all", "everything", is_flag=True, help=f"The {MOST} latest jobs of each kind, ended or not.")
 @click.pass_obj
 def status(app: App, everything: bool) -> None:
     """Show the project's running jobs and its endpoints.
@@ -34,11 +33,14 @@ def status(app: App, everything: bool) -> None:
     config = app.config()
     session = app.session(config)
     client, project = session.client("sagemaker"), config.project.name
-    tunings, trainings = jobs.list_tuning_jobs(client, project), jobs.list_training_jobs(client, project)
-    found = [row("tuning job", "HyperParameterTuningJob", job) for job in islice(tunings, MOST)]
-    found += [row("training job", "TrainingJob", job) for job in islice(trainings, MOST)]
-    if not everything:
-        found = [one for one in found if one["status"] in RUNNING]
+    if everything:
+        tunings = list(islice(jobs.list_tuning_jobs(client, project), MOST))
+        trainings = list(islice(jobs.list_training_jobs(client, project), MOST))
+    else:  # asked for by status: one that runs may be older than any number that ended
+        tunings = list(jobs.list_running_tuning_jobs(client, project))
+        trainings = list(jobs.list_running_training_jobs(client, project))
+    found = [row("tuning job", "HyperParameterTuningJob", job) for job in tunings]
+    found += [row("training job", "TrainingJob", job) for job in trainings]
     found += [row("endpoint", "Endpoint", one) for one in resources.list_all(client, "endpoint", project)]
     columns = ["kind", "name", "status", "age"]
     drawn = table(columns, [[*(one[c] for c in columns[:3]), human_time(one["age_seconds"])] for one in found])

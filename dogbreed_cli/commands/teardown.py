@@ -11,6 +11,7 @@ import click
 from dogbreed_cli import jobs, resources
 from dogbreed_cli.console import human_size, table
 from dogbreed_cli.errors import DogbreedError
+from dogbreed_cli.requests import endpoint_name
 from dogbreed_cli.storage import delete_prefix, list_objects
 
 if TYPE_CHECKING:
@@ -52,11 +53,13 @@ def teardown(app: App, data: bool, logs: bool, yes: bool, dry_run: bool) -> None
     session = app.session(config)
     found = plan(config, session, data, logs)
     if not found:
-        app.console.result({"removed": []}, f"nothing of project {config.project.name} is there to remove")
+        app.console.result(
+            {"planned": [], "removed": []}, f"nothing of project {config.project.name} is there to remove"
+        )
         return
     shown = table(["kind", "name", "note"], [[item.kind, item.name, item.note] for item in found])
     if dry_run:
-        app.console.result({"planned": found}, shown)
+        app.console.result({"planned": found, "removed": []}, shown)
         return
     app.console.show(shown)
     app.console.confirm(f"Remove these {len(found)}?", yes)
@@ -66,14 +69,16 @@ def teardown(app: App, data: bool, logs: bool, yes: bool, dry_run: bool) -> None
     if left := plan(config, session, data, logs):
         names = ", ".join(f"{item.kind} {item.name}" for item in left)
         raise DogbreedError(f"{len(left)} are still there: {names}", fix="run `dogbreed teardown` again")
-    app.console.result({"removed": found}, f"removed {len(found)}; nothing is left that costs money")
+    app.console.result({"planned": found, "removed": found}, f"removed {len(found)}; nothing is left that costs money")
 
 
 def plan(config: Config, session: Session, data: bool, logs: bool) -> list[Item]:
     """What is there, in the order in which it has to go: what uses a thing before the thing."""
     client, project = session.client("sagemaker"), config.project.name
-    found = [Item("tuning job", name, "running") for name in running_tuning_jobs(client, project)]
-    found += [Item("training job", name, "running") for name in running_training_jobs(client, project)]
+    tunings = jobs.list_running_tuning_jobs(client, project)
+    found = [Item("tuning job", job["HyperParameterTuningJobName"], "running") for job in tunings]
+    trainings = jobs.list_running_training_jobs(client, project)
+    found += [Item("training job", job["TrainingJobName"], "running") for job in trainings]
     endpoints = list(resources.list_all(client, "endpoint", project))
     found += [Item("endpoint", e["EndpointName"], e["EndpointStatus"]) for e in endpoints]
     found += [
@@ -81,28 +86,20 @@ def plan(config: Config, session: Session, data: bool, logs: bool) -> list[Item]
     ]
     found += [Item("model", m["ModelName"]) for m in resources.list_all(client, "model", project)]
     if logs:
-        prefix = f"/aws/sagemaker/Endpoints/{project}-"
-        pages = session.client("logs").get_paginator("describe_log_groups").paginate(logGroupNamePrefix=prefix)
-        found += [Item("log group", group["logGroupName"]) for page in pages for group in page["logGroups"]]
+        found += [
+            Item("log group", group)
+            for name in sorted({endpoint_name(config), *(endpoint["EndpointName"] for endpoint in endpoints)})
+            if has_log_group(session.client("logs"), group := f"/aws/sagemaker/Endpoints/{name}")
+        ]
     if data and (item := stored(config, session)):
         found.append(item)
     return found
 
 
-def running_tuning_jobs(client: Any, project: str) -> list[str]:
-    return [
-        job["HyperParameterTuningJobName"]
-        for status in ("InProgress", "Stopping")
-        for job in jobs.list_tuning_jobs(client, project, StatusEquals=status)
-    ]
-
-
-def running_training_jobs(client: Any, project: str) -> list[str]:
-    return [
-        job["TrainingJobName"]
-        for status in ("InProgress", "Stopping")
-        for job in jobs.list_training_jobs(client, project, StatusEquals=status)
-    ]
+def has_log_group(logs: Any, name: str) -> bool:
+    """Groups carry no tag of ours, and those of project dog-x begin as those of project dog do: so by whole names."""
+    pages = logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=name)
+    return any(group["logGroupName"] == name for page in pages for group in page["logGroups"])
 
 
 def stored(config: Config, session: Session) -> Item | None:
@@ -135,17 +132,22 @@ def remove(config: Config, session: Session, item: Item) -> None:
 
 
 def stop(session: Session, name: str, status: str, describe: Any, ask: Any) -> None:
-    """Stop a job and wait until it has stopped; one that ended meanwhile has."""
+    """Stop a job and wait until it has stopped; one that ended, or was deleted, meanwhile has."""
     from botocore.exceptions import ClientError
 
-    client = session.client("sagemaker")
+    def has_stopped() -> bool:
+        try:
+            return describe(session.client("sagemaker"), name)[status] in jobs.ENDED
+        except DogbreedError:  # explain_missing's: there is no such job
+            return True
+
     try:
         ask()
     except ClientError:
-        if describe(client, name)[status] not in jobs.ENDED:
+        if not has_stopped():
             raise
     end = time.monotonic() + STOP_SECONDS
-    while describe(client, name)[status] not in jobs.ENDED:
+    while not has_stopped():
         if time.monotonic() > end:
             raise DogbreedError(f"{name} has not stopped after {STOP_SECONDS} s", fix="run `dogbreed teardown` again")
         time.sleep(session.poll_seconds)

@@ -10,9 +10,9 @@ import click
 
 from dogbreed_cli import jobs, requests
 from dogbreed_cli.console import human_time, table
-from dogbreed_cli.errors import DogbreedError, QualityGateMissed
+from dogbreed_cli.errors import DogbreedError, QualityGateMissed, UsageError
 from dogbreed_cli.inputs import find_inputs, send_inputs
-from dogbreed_cli.waiting import detachable, wait_options
+from dogbreed_cli.waiting import command_line, detachable, wait_options
 
 if TYPE_CHECKING:
     from dogbreed_cli.config import Config
@@ -62,6 +62,10 @@ def train(
     --batch-size and --epochs have the last word.
     """
     config = app.config(train=options)
+    if min_accuracy is not None and not wait:
+        raise UsageError("--min-accuracy needs the end of the job", "--no-wait returns before it", "leave one out")
+    if name:
+        jobs.check_name(name, config.project.name)
     session = app.session(config)
     client = session.client("sagemaker")
     if attach:
@@ -83,17 +87,15 @@ def train(
         if dry_run:
             app.console.write_json({"dry_run": [build(name or f"{config.project.name}-train")]})
             return
-        show_plan(app, config, session)
+        show_plan(app, config, session, hyperparameters)
         session.prepare()
         send_inputs(config, session, inputs)
         if name:
-            if not name.startswith(f"{config.project.name}-"):
-                raise DogbreedError(f"the name {name} is not found again", fix=f"begin it with {config.project.name}-")
-            client.create_training_job(**build(name))
+            create(client, build(name))
         else:
             name = jobs.create_named(client.create_training_job, build, f"{config.project.name}-train")
         app.console.note(f"training job {name}")
-    again = f"dogbreed train --attach {name}"
+    again = command_line("train", "--attach", name)
     if not wait:
         app.console.result({"training_job": name, "status": "InProgress"}, f"{name}\nto follow it: {again}")
         return
@@ -102,12 +104,22 @@ def train(
     finish(app, description, min_accuracy)
 
 
-def show_plan(app: App, config: Config, session: Session) -> None:
+def show_plan(app: App, config: Config, session: Session, hyperparameters: dict[str, Any]) -> None:
     place = session.describe_place(config.train.instance_type)
+    epochs = hyperparameters.get("epochs", config.train.epochs)
     app.console.note(
-        f"{config.model.backbone} (weights {config.model.weights}), {config.train.epochs} epochs on {place}, "
+        f"{config.model.backbone} (weights {config.model.weights}), {epochs} epochs on {place}, "
         f"at most {human_time(config.train.max_run)}"
     )
+
+
+def create(client: Any, request: dict[str, Any]) -> None:
+    try:
+        client.create_training_job(**request)
+    except client.exceptions.ResourceInUse:
+        name = request["TrainingJobName"]
+        fix = f"choose another --name, or follow that one: {command_line('train', '--attach', name)}"
+        raise DogbreedError(f"there is a training job {name} already", "a name is used once", fix) from None
 
 
 def best_hyperparameters(client: Any, tuning_job: str) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from dogbreed_cli import jobs, requests
 from dogbreed_cli.console import human_time, table
 from dogbreed_cli.errors import JobFailed
 from dogbreed_cli.inputs import find_inputs, send_inputs
-from dogbreed_cli.report.trials import Trial, as_row, columns, find_best, read_trials
-from dogbreed_cli.waiting import detachable, wait_options
+from dogbreed_cli.report.trials import Trial, as_row, columns, read_trials
+from dogbreed_cli.waiting import command_line, detachable, wait_options
 
 if TYPE_CHECKING:
     from dogbreed_cli.config import Config
@@ -68,6 +68,8 @@ def tune(
             request = requests.tuning(config, site, inputs, f"{config.project.name}-tune", warm_start)
             app.console.write_json({"dry_run": [request]})
             return
+        for parent in warm_start:
+            jobs.describe_tuning_job(client, parent)  # says which one is not there, before anything is sent
         show_plan(app, config, session)
         session.prepare()
         send_inputs(config, session, inputs)
@@ -78,7 +80,7 @@ def tune(
             f"{config.project.name}-tune",
         )
         app.console.note(f"tuning job {name}")
-    again = f"dogbreed tune --attach {name}"
+    again = command_line("tune", "--attach", name)
     if not wait:
         app.console.result({"tuning_job": name, "status": "InProgress"}, f"{name}\nto follow it: {again}")
         return
@@ -167,7 +169,9 @@ def show(value: Any) -> str:
 def finish(app: App, session: Session, description: dict[str, Any]) -> None:
     name, status = description["HyperParameterTuningJobName"], description["HyperParameterTuningJobStatus"]
     trials = trials_of(session.client("sagemaker"), description)
-    best = find_best(trials)
+    # SageMaker's word, which `train --from-best` takes: a trial that was stopped is never the best, however good.
+    named = description.get("BestTrainingJob", {}).get("TrainingJobName")
+    best = next((trial for trial in trials if trial.name == named), None)
     if status == "Failed" or best is None:
         reason = description.get("FailureReason") or next((t.failure_reason for t in trials if t.failure_reason), "")
         hint = trials[0].name if trials else name
