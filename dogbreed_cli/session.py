@@ -52,6 +52,11 @@ class Session(ABC):
     def prepare(self) -> None:
         """Make sure that jobs can start. Called just before one is created, never for a request that is only shown."""
 
+    def confirm_charge(self, yes: bool) -> None:
+        """Ask before something starts that is charged for. Raises Declined, or UsageError where nobody can answer."""
+        if not self.is_free:
+            self.console.confirm("AWS charges your account for this. Start it?", yes)
+
     @abstractmethod
     def describe_place(self, instance_type: str) -> str:
         """Where a job runs, in words."""

@@ -37,9 +37,16 @@ Examples:
     metavar="SECONDS",
     help="Stop waiting then; the endpoint goes on (exit 8).",
 )
+@click.option("--yes", is_flag=True, help="Do not ask before something starts that AWS charges for.")
 @click.pass_obj
 def deploy(
-    app: App, job: str | None, name: str | None, instance_type: str | None, wait: bool, timeout: float | None
+    app: App,
+    job: str | None,
+    name: str | None,
+    instance_type: str | None,
+    wait: bool,
+    timeout: float | None,
+    yes: bool,
 ) -> None:
     """Serve a trained model from an endpoint.
 
@@ -69,14 +76,15 @@ def deploy(
         described = before
     else:
         place = session.describe_place(config.deploy.instance_type)
+        app.console.note(f"endpoint {name} on {place} with {job}: it runs until `dogbreed teardown`")
+        session.confirm_charge(yes)
         with removed_on_failure(client, config.project.name) as made:
             create_missing(client, "model", model, made)
             create_missing(client, "endpoint-config", endpoint_config, made)
             if before:
-                app.console.note(f"updating endpoint {name} on {place} to {job}")
+                app.console.note("updating it in place: the old model serves until the new one answers")
                 client.update_endpoint(EndpointName=name, EndpointConfigName=wanted)
             else:
-                app.console.note(f"creating endpoint {name} on {place} from {job}")
                 create_missing(client, "endpoint", requests.endpoint(config, name, wanted), made)
             with detachable(again):
                 described = require_there(name, follow(app, session, name, wait, timeout))

@@ -42,6 +42,7 @@ Examples:
 @click.option("--min-accuracy", type=click.FloatRange(0, 1), help="Quality gate on the test accuracy (exit code 6).")
 @click.option("--name", help="The job's name (default: PROJECT-train-<time>).")
 @click.option("--dry-run", is_flag=True, help="Print the request and create nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask before something starts that AWS charges for.")
 @wait_options
 @click.pass_obj
 def train(
@@ -51,6 +52,7 @@ def train(
     min_accuracy: float | None,
     name: str | None,
     dry_run: bool,
+    yes: bool,
     wait: bool,
     timeout: float | None,
     attach: str | None,
@@ -71,15 +73,17 @@ def train(
     if attach:
         name = attach
     else:
+        from dogbreed_cli.report.wording import say_values
+
         hyperparameters: dict[str, Any] = {}
         if from_best or tuning_job:
             tuning_job = tuning_job or jobs.latest_tuning_job(client, config.project.name)
             hyperparameters = best_hyperparameters(client, tuning_job)
-            app.console.note(f"best of {tuning_job}: {hyperparameters}")
+            app.console.note(f"best of {tuning_job}: {say_values(hyperparameters)}")
         given = {"lr": options["lr"], "batch-size": options["batch_size"], "epochs": options["epochs"]}
         hyperparameters |= {key: value for key, value in given.items() if value is not None}
-        site = requests.Site(session.bucket, session.role_arn, session.training_image())
         inputs = find_inputs(config, session)
+        site = requests.Site(session.bucket, session.role_arn, session.training_image())
 
         def build(name: str) -> dict[str, Any]:
             return requests.training(config, site, inputs, name, hyperparameters, tuning_job)
@@ -88,6 +92,7 @@ def train(
             app.console.write_json({"dry_run": [build(name or f"{config.project.name}-train")]})
             return
         show_plan(app, config, session, hyperparameters)
+        session.confirm_charge(yes)
         session.prepare()
         send_inputs(config, session, inputs)
         if name:

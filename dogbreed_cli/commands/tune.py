@@ -40,12 +40,14 @@ Examples:
 @click.option("--early-stopping/--no-early-stopping", default=None, help="Stop trials worse than the median.")
 @click.option("--warm-start", multiple=True, metavar="JOB", help="Learn from an earlier tuning job; up to five times.")
 @click.option("--dry-run", is_flag=True, help="Print the request and create nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask before something starts that AWS charges for.")
 @wait_options
 @click.pass_obj
 def tune(
     app: App,
     warm_start: tuple[str, ...],
     dry_run: bool,
+    yes: bool,
     wait: bool,
     timeout: float | None,
     attach: str | None,
@@ -62,8 +64,8 @@ def tune(
     if attach:
         name = attach
     else:
-        site = requests.Site(session.bucket, session.role_arn, session.training_image())
         inputs = find_inputs(config, session)
+        site = requests.Site(session.bucket, session.role_arn, session.training_image())
         if dry_run:
             request = requests.tuning(config, site, inputs, f"{config.project.name}-tune", warm_start)
             app.console.write_json({"dry_run": [request]})
@@ -71,6 +73,7 @@ def tune(
         for parent in warm_start:
             jobs.describe_tuning_job(client, parent)  # says which one is not there, before anything is sent
         show_plan(app, config, session)
+        session.confirm_charge(yes)
         session.prepare()
         send_inputs(config, session, inputs)
         create = client.create_hyper_parameter_tuning_job

@@ -23,7 +23,7 @@ KIND = "training-job"
 ENDED = ("Completed", "Failed", "Stopped")
 SUPPORTED = {
     "TrainingJobName", "HyperParameters", "AlgorithmSpecification", "RoleArn", "InputDataConfig", "OutputDataConfig",
-    "ResourceConfig", "StoppingCondition", "Tags", "Environment", "DebugHookConfig", "ProfilerConfig",
+    "ResourceConfig", "StoppingCondition", "Tags", "Environment", "DebugHookConfig",
 }  # fmt: skip
 
 
