@@ -133,7 +133,9 @@ def create_study(
     elif config.get("TrainingJobEarlyStoppingType") == "Auto":
         pruner = optuna.pruners.MedianPruner(n_startup_trials=2)
     direction = config["HyperParameterTuningJobObjective"]["Type"].lower()
-    return optuna.create_study(sampler=sampler, pruner=pruner, direction=direction)
+    # Hyperband deals trials out to its brackets by the study's name, which is random unless it is given.
+    name = None if seed is None else f"seed-{seed}"
+    return optuna.create_study(study_name=name, sampler=sampler, pruner=pruner, direction=direction)
 
 
 def enqueue_grid(study: optuna.Study, parameters: Mapping[str, Parameter], seed: int | None) -> int:
