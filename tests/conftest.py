@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -81,6 +82,15 @@ def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.05)
     return found
+
+
+def read_until(process: subprocess.Popen[str], pattern: str) -> str:
+    """The first group of `pattern` in the process's stderr, read line by line."""
+    assert process.stderr
+    for line in process.stderr:
+        if found := re.search(pattern, line):
+            return found[1]
+    raise AssertionError(f"{pattern!r} was never said")
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:

@@ -1,45 +1,11 @@
-"""What users and machines do to a running command: Ctrl-C, kill -9, time-outs, two at once, jobs that fail."""
+"""What users do to a command that waits: Ctrl-C, kill -9, a time-out, a second one beside it."""
 
 from __future__ import annotations
 
 import json
-import re
 import signal
-import subprocess
-from pathlib import Path
-from typing import Any
 
-import psutil
-import pytest
-from conftest import Dogbreed, processes_of, wait_for
-
-from dogbreed_cli.local import Home, connect
-
-
-def read_until(process: subprocess.Popen[str], pattern: str) -> str:
-    """The first group of `pattern` in the process's stderr, read line by line."""
-    assert process.stderr
-    for line in process.stderr:
-        if found := re.search(pattern, line):
-            return found[1]
-    raise AssertionError(f"{pattern!r} was never said")
-
-
-def find_process(folder: Path, *words: str) -> psutil.Process:
-    """The process of this project whose command line has all the words."""
-
-    def find() -> psutil.Process | None:
-        for process in processes_of(folder):
-            if all(word in " ".join(process.cmdline()) for word in words):
-                return process
-        return None
-
-    return wait_for(find)
-
-
-def describe(dogbreed: Dogbreed, job: str) -> dict[str, Any]:
-    client = connect(Home(dogbreed.folder / ".dogbreed")).client("sagemaker")
-    return client.describe_training_job(TrainingJobName=job)
+from conftest import Dogbreed, read_until
 
 
 def test_ctrl_c_detaches_and_attach_goes_on(project: Dogbreed) -> None:
@@ -67,39 +33,6 @@ def test_no_wait_and_timeout_leave_the_job_running(project: Dogbreed) -> None:
     said = project.run("train", "--attach", job, "--timeout", "0.5", code=8).stderr
     assert f"dogbreed train --attach {job}" in said
     project.run("train", "--attach", job)
-
-
-@pytest.mark.parametrize("victim", ["worker", "toolkit", "script"])
-def test_kill_9_of_a_training_is_told_and_the_next_works(project: Dogbreed, victim: str) -> None:
-    waiting = project.start("train", "--epochs", "1000")
-    job = read_until(waiting, r"training job (\S+)")
-    read_until(waiting, r"(epoch=1) ")
-    words = {"worker": ["local.worker", "training", job], "toolkit": ["-c", "train"], "script": ["train.py"]}[victim]
-    find_process(project.folder, *words).kill()
-    _, said = waiting.communicate(timeout=30)
-    assert waiting.returncode == 5
-    assert re.search("killed|SIGKILL|exit code|-9", said), said
-    assert describe(project, job)["TrainingJobStatus"] == "Failed"
-    wait_for(lambda: not processes_of(project.folder), 10)
-    assert project.json("status")["items"] == []
-    if victim == "worker":  # once is enough to see that nothing is corrupt
-        project.run("train", "--epochs", "1")
-
-
-def test_kill_9_of_the_endpoint_is_told_and_the_next_deploy_works(project: Dogbreed, dogs: Path) -> None:
-    project.run("train", "--epochs", "1")
-    image = str(next((dogs / "test").rglob("*.jpg")))
-    project.run("deploy")
-    find_process(project.folder, "serving_app.py").kill()
-    wait_for(lambda: project.json("status")["items"][0]["status"] == "Failed")
-    assert "dogbreed deploy" in project.run("predict", image, code=1).stderr
-    project.run("deploy")
-    project.run("predict", image)
-    find_process(project.folder, "local.worker", "endpoint").kill()
-    assert project.json("status")["items"][0]["status"] == "Failed"
-    wait_for(lambda: not processes_of(project.folder), 10)
-    project.run("deploy")
-    project.run("predict", image)
 
 
 def test_two_tunings_at_once_each_have_their_own_trials(project: Dogbreed) -> None:

@@ -52,10 +52,11 @@ def teardown(app: App, data: bool, logs: bool, yes: bool, dry_run: bool) -> None
     config = app.config()
     session = app.session(config)
     found = plan(config, session, data, logs)
+    if not data and (kept := stored(config, session)):
+        app.console.note(f"{kept.name} stays ({kept.note}): --data removes it")
     if not found:
-        app.console.result(
-            {"planned": [], "removed": []}, f"nothing of project {config.project.name} is there to remove"
-        )
+        nothing = f"nothing of project {config.project.name} is there to remove"
+        app.console.result({"planned": [], "removed": []}, nothing)
         return
     shown = table(["kind", "name", "note"], [[item.kind, item.name, item.note] for item in found])
     if dry_run:
@@ -69,7 +70,7 @@ def teardown(app: App, data: bool, logs: bool, yes: bool, dry_run: bool) -> None
     if left := plan(config, session, data, logs):
         names = ", ".join(f"{item.kind} {item.name}" for item in left)
         raise DogbreedError(f"{len(left)} are still there: {names}", fix="run `dogbreed teardown` again")
-    app.console.result({"planned": found, "removed": found}, f"removed {len(found)}; nothing is left that costs money")
+    app.console.result({"planned": found, "removed": found}, f"removed {len(found)}; none of it is left")
 
 
 def plan(config: Config, session: Session, data: bool, logs: bool) -> list[Item]:
