@@ -19,6 +19,11 @@ PAGE = {"PageSize": 100}
 TRAINING_LOGS = "/aws/sagemaker/TrainingJobs"
 
 
+def endpoint_logs(endpoint: str) -> str:
+    """The endpoint's log group, beside the one of all training jobs."""
+    return f"/aws/sagemaker/Endpoints/{endpoint}"
+
+
 def check_name(name: str, project: str) -> None:
     """Raises UsageError for a name that no later command would find, or that it would take for a trial's."""
     if not name.startswith(f"{project}-"):

@@ -120,6 +120,15 @@ def dogs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory, and no setting from the environment."""
+    monkeypatch.chdir(tmp_path)
+    for variable in [name for name in os.environ if name.startswith("DOGBREED_")]:
+        monkeypatch.delenv(variable)
+    return tmp_path
+
+
+@pytest.fixture
 def dogbreed(tmp_path: Path) -> Dogbreed:
     return Dogbreed(tmp_path)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,7 @@ from dogbreed_cli.sections import HYPERPARAMETERS, Range
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "config.example.toml"
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    for variable in [name for name in os.environ if name.startswith("DOGBREED_")]:
-        monkeypatch.delenv(variable)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def settings(*assignments: str, text: str | None = None) -> Config:

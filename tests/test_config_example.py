@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import tomllib
 from pathlib import Path
@@ -18,13 +17,7 @@ from dogbreed_cli.config import Config, load, origins
 
 EXAMPLE = Path(__file__).parent.parent / "config.example.toml"
 
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    for variable in [name for name in os.environ if name.startswith("DOGBREED_")]:
-        monkeypatch.delenv(variable)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def keys(model: type[BaseModel], path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:

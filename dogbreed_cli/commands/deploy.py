@@ -183,7 +183,7 @@ def require_served(app: App, session: Session, described: dict[str, Any], wanted
     name = described["EndpointName"]
     if described["EndpointStatus"] == "InService" and described["EndpointConfigName"] == wanted:
         return
-    lines = list(jobs.read_log(session.client("logs"), "", {}, f"/aws/sagemaker/Endpoints/{name}"))
+    lines = list(jobs.read_log(session.client("logs"), "", {}, jobs.endpoint_logs(name)))
     for line in lines[-20:]:
         app.console.note(f"  {line}")
     still = described["EndpointConfigName"] if described["EndpointStatus"] == "InService" else ""

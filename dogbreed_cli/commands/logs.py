@@ -70,7 +70,7 @@ def locate(client: Any, config: Config, name: str) -> tuple[str, str, Callable[[
 
     # The project's endpoint may be gone; its log is not.
     if name == endpoint_name(config) or resources.find(client, "endpoint", name):
-        return f"/aws/sagemaker/Endpoints/{name}", "", endpoint_ended
+        return jobs.endpoint_logs(name), "", endpoint_ended
     for ended, prefix in ((training_ended, f"{name}/"), (tuning_ended, f"{name}-")):
         with suppress(DogbreedError):
             ended()

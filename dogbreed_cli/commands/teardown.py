@@ -90,7 +90,7 @@ def plan(config: Config, session: Session, data: bool, logs: bool) -> list[Item]
         found += [
             Item("log group", group)
             for name in sorted({endpoint_name(config), *(endpoint["EndpointName"] for endpoint in endpoints)})
-            if has_log_group(session.client("logs"), group := f"/aws/sagemaker/Endpoints/{name}")
+            if has_log_group(session.client("logs"), group := jobs.endpoint_logs(name))
         ]
     if data and (item := stored(config, session)):
         found.append(item)

@@ -131,11 +131,15 @@ def progress(description: dict[str, Any]) -> str:
 
 def say(trial: Trial, description: dict[str, Any]) -> str:
     metric = description["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]["MetricName"]
-    chosen = " ".join(f"{key}={show(value)}" for key, value in trial.hyperparameters.items())
+    chosen = say_choice(trial)
     if trial.objective is None:
         return f"{trial.name} {trial.status}: {chosen}  {jobs.explain_failure(trial.failure_reason or '')}"
     took = human_time(trial.elapsed_seconds or 0)
     return f"{trial.name} {trial.status}: {chosen}  {metric}={trial.objective:.4f}  ({took})"
+
+
+def say_choice(trial: Trial) -> str:
+    return " ".join(f"{key}={show(value)}" for key, value in trial.hyperparameters.items())
 
 
 def trials_of(client: Any, description: dict[str, Any]) -> tuple[Trial, ...]:
@@ -189,8 +193,7 @@ def finish(app: App, session: Session, description: dict[str, Any]) -> None:
         "best": {"training_job": best.name, "hyperparameters": best.hyperparameters, "objective": best.objective},
         "trials": [as_row(trial) for trial in trials],
     }
-    chosen = " ".join(f"{key}={show(value)}" for key, value in best.hyperparameters.items())
-    app.console.result(data, Group(draw(trials, app.console.stdout.width), f"best: {chosen}"))
+    app.console.result(data, Group(draw(trials, app.console.stdout.width), f"best: {say_choice(best)}"))
     app.console.note("next: dogbreed train --from-best")
     if status != "Completed":
         raise JobFailed(f"tuning job {name} ended {status}", "the trials above are what it got to")

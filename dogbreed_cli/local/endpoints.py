@@ -122,9 +122,9 @@ class Endpoints:
 
     def list_endpoints(self, request: Mapping[str, Any]) -> dict[str, Any]:
         settled = []
-        for record in self.records.all(ENDPOINT):
+        for name in self.records.names(ENDPOINT):
             with contextlib.suppress(AwsError):  # deleted since the names were read
-                settled.append(self.settled_endpoint(record["EndpointName"]))
+                settled.append(self.settled_endpoint(name))
         return list_page(settled, request, "Endpoints", "EndpointName", "EndpointStatus", order="Descending")
 
     def update_endpoint(self, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class TrainingJobs:
         return self.settled_training_job(request["TrainingJobName"])
 
     def list_training_jobs(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        settled = [self.settled_training_job(r["TrainingJobName"]) for r in self.records.all(KIND)]
+        settled = [self.settled_training_job(name) for name in self.records.names(KIND)]
         return list_page(settled, request, "TrainingJobSummaries", "TrainingJobName", "TrainingJobStatus")
 
     def stop_training_job(self, request: Mapping[str, Any]) -> None:

@@ -58,7 +58,7 @@ class TuningJobs(TrainingJobs):
         return {**record, **count_trials(settled), **best_of(settled, record)}
 
     def list_hyper_parameter_tuning_jobs(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        settled = [self.settled_tuning_job(r["HyperParameterTuningJobName"]) for r in self.records.all(KIND)]
+        settled = [self.settled_tuning_job(name) for name in self.records.names(KIND)]
         summaries, name = "HyperParameterTuningJobSummaries", "HyperParameterTuningJobName"
         page = list_page(settled, request, summaries, name, "HyperParameterTuningJobStatus", sort_by="Name")
         return {**page, summaries: [self.with_progress(record) for record in page[summaries]]}
