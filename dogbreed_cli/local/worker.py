@@ -123,8 +123,8 @@ class Group:
         return self.end()
 
     def end(self) -> int:
-        """Kill what is left of the group, read its last lines, and return the leader's exit code."""
-        signal_group(self.process.pid, signal.SIGKILL)
+        """Kill what is left of the group, see it gone, read its last lines; the leader's exit code."""
+        kill_group(self.process.pid)
         code, seen = self.process.wait(), -1
         for _ in range(30):
             # Only someone who left the group can keep the pipe open now: silence ends it, or a minute.
@@ -139,6 +139,12 @@ def signal_group(group: int, number: signal.Signals) -> None:
     # Neither is trouble: nobody is left in it. (macOS says PermissionError for a group of zombies.)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
+
+
+def kill_group(group: int) -> None:
+    # The signal is sent at once, but a busy machine may take a while to end them.
+    signal_group(group, signal.SIGKILL)
+    wait_until(lambda: not has_members(group), 5)
 
 
 def has_members(group: int) -> bool:
@@ -177,8 +183,7 @@ def kill_orphans(folder: Path) -> None:
             return
     except psutil.NoSuchProcess:
         pass
-    signal_group(found["group"], signal.SIGKILL)
-    wait_until(lambda: not has_members(found["group"]), 5)
+    kill_group(found["group"])
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, step: float = 0.1) -> bool:
