@@ -19,7 +19,7 @@ import click
 from dogbreed_cli import __version__
 from dogbreed_cli.console import Console
 from dogbreed_cli.context import App
-from dogbreed_cli.errors import AccessError, DogbreedError, Interrupted, LimitExceeded, UsageError
+from dogbreed_cli.errors import DogbreedError, Interrupted, UsageError
 
 # File = subcommand = function: commands/tune.py holds `tune` as its function `tune`, imported when it is asked for.
 # Each line is the first of its docstring (a test compares them), said again here so that `--help` imports none of them.
@@ -34,12 +34,12 @@ PIPELINE = {
 }
 BESIDE = {
     "init": "Write a config.toml in which every setting is explained.",
+    "check": "Look for what is missing before a job needs it.",
     "status": "Show the project's running jobs and its endpoints.",
     "logs": "Print the log of a training job, a trial or an endpoint.",
+    "local": "Let other programs use the SageMaker of this machine.",
     "demo": "Run all seven commands on drawn dogs, on this machine.",
 }
-ACCESS_CODES = ("AccessDenied", "AccessDeniedException", "ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId",
-                "InvalidClientTokenId", "SignatureDoesNotMatch", "UnrecognizedClientException", "403")  # fmt: skip
 
 
 class DogbreedGroup(click.Group):
@@ -119,41 +119,12 @@ def explain(error: BaseException) -> DogbreedError:
         return UsageError(error.format_message(), fix=fix)
     if isinstance(error, OSError) and error.filename is not None:
         return DogbreedError(f"{error.strerror}: {error.filename}", type(error).__name__, "mend that path")
-    if translated := translate(error):
+    from dogbreed_cli import aws_errors
+
+    if translated := aws_errors.explain(error):
         return translated
     traceback.print_exception(error)
     return DogbreedError(f"{type(error).__name__}: {error}", "a bug in dogbreed", "report it with the traceback")
-
-
-def translate(error: BaseException) -> DogbreedError | None:
-    """botocore's errors -> ours, with AWS's own words and request id; None for anything else."""
-    from botocore.exceptions import (
-        BotoCoreError,
-        ClientError,
-        CredentialRetrievalError,
-        NoCredentialsError,
-        ParamValidationError,
-        PartialCredentialsError,
-        SSOError,
-    )
-
-    if isinstance(error, ClientError):
-        said = error.response["Error"]
-        code, request_id = said.get("Code", "?"), error.response.get("ResponseMetadata", {}).get("RequestId", "none")
-        what = f"{error.operation_name} was refused: {said.get('Message', code)}"
-        why = f"{code}, request {request_id}"
-        if code in ACCESS_CODES:
-            return AccessError(what, why, "see who you are with `aws sts get-caller-identity`, and what you may do")
-        if code == "ResourceLimitExceeded":
-            return LimitExceeded(what, why, "ask for more in AWS's Service Quotas, or choose another instance type")
-        return DogbreedError(what, why)
-    if isinstance(error, (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, SSOError)):
-        return AccessError("no AWS credentials", str(error), "run `aws configure`, or set aws.profile in config.toml")
-    if isinstance(error, ParamValidationError):
-        return UsageError("this cannot be sent", str(error), "mend the name or the value that it was made from")
-    if isinstance(error, BotoCoreError):
-        return DogbreedError("AWS could not be asked", str(error), "check the network, aws.region and aws.profile")
-    return None
 
 
 @click.group(

@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 from pydantic_settings.exceptions import SettingsError
 
 from dogbreed_cli.errors import UsageError
+from dogbreed_cli.masking import MASK, SECRET_KEY, hide_urls, is_secret
 from dogbreed_cli.sections import (
     DEFAULT_RANGES,
     HYPERPARAMETERS,
@@ -38,6 +39,8 @@ from dogbreed_cli.sections import (
 ENV_PREFIX = "DOGBREED_"
 # Read by other modules, or before a Config exists; everything else that starts with DOGBREED_ must be a key.
 RESERVED_ENV = {"DOGBREED_CONFIG", "DOGBREED_HOME", "DOGBREED_CACHE"}
+# Tables whose keys are the user's own.
+OPEN_TABLES = (("train", "environment"), ("aws", "tags"))
 
 
 class Config(BaseSettings):
@@ -67,6 +70,12 @@ class Config(BaseSettings):
         """The S3 key prefix of everything that this project stores, without slashes at its ends."""
         return (self.aws.prefix or self.project.name).strip("/")
 
+    @property
+    def site_keys(self) -> dict[str, bool]:
+        """The keys that say where on AWS it all happens, and whether they are set; none on this machine."""
+        keys = ("region", "role_arn", "bucket") if self.target == "aws" else ()
+        return {f"aws.{key}": getattr(self.aws, key) is not None for key in keys}
+
 
 Layer = tuple[str, Mapping[str, Any]]
 
@@ -76,7 +85,11 @@ def load(file: Path | None = None, flags: Mapping[str, Any] | None = None) -> Co
 
     Raises UsageError naming the key, its source and the allowed values.
     """
-    sources = layers(file, flags or {})
+    return combine(layers(file, flags or {}))
+
+
+def combine(sources: list[Layer]) -> Config:
+    """The sources, strongest first, over the defaults. Raises UsageError as `load` does."""
     merged: dict[str, Any] = {}
     for _, layer in reversed(sources):
         merged = merge(merged, layer)
@@ -85,9 +98,22 @@ def load(file: Path | None = None, flags: Mapping[str, Any] | None = None) -> Co
     if isinstance(tune, dict) and isinstance(tune.get("ranges"), dict):
         merged["tune"] = {**tune, "ranges": complete_ranges(tune["ranges"])}
     try:
-        return Config(**merged)
+        config = Config(**merged)
     except ValidationError as error:
         raise explain(error, sources) from None
+    check_together(config)
+    return config
+
+
+def check_together(config: Config) -> None:
+    """What only keys of several sections together make impossible."""
+    aws, deploy = config.aws, config.deploy
+    if deploy.serverless and deploy.data_capture:
+        raise UsageError("deploy.data_capture cannot be used", "AWS captures nothing of serverless endpoints",
+                         "set deploy.data_capture = 0 or deploy.serverless = false")  # fmt: skip
+    if deploy.serverless and (aws.subnets or aws.network_isolation):
+        raise UsageError("deploy.serverless cannot be used", "AWS has no VPC or network isolation for it",
+                         "set deploy.serverless = false, or remove aws.subnets and aws.network_isolation")  # fmt: skip
 
 
 def layers(file: Path | None, flags: Mapping[str, Any]) -> list[Layer]:
@@ -118,6 +144,13 @@ def read_environment() -> dict[str, Any]:
     if isinstance(tune := found.get("tune"), dict) and isinstance(tune.get("ranges"), dict):
         # A shell allows no hyphen: DOGBREED_TUNE__RANGES__BATCH_SIZE__MAX.
         tune["ranges"] = {name.replace("_", "-"): span for name, span in tune["ranges"].items()}
+    for section, key in OPEN_TABLES:
+        # pydantic-settings lower-cases names: DOGBREED_TRAIN__ENVIRONMENT__HF_HOME.
+        beginning = f"{ENV_PREFIX}{section}__{key}__".upper()
+        for variable in os.environ:
+            if variable.upper().startswith(beginning):
+                table, name = found[section][key], variable[len(beginning) :]
+                table[name] = table.pop(name.lower(), os.environ[variable])
     return found
 
 
@@ -183,11 +216,12 @@ def origins(file: Path | None, flags: Mapping[str, Any]) -> Iterator[tuple[str, 
     config, sources = load(file, flags), layers(file, flags)
 
     def walk(node: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any, str]]:
-        if isinstance(node, dict):
+        if isinstance(node, dict) and node:
             for key, value in node.items():
                 yield from walk(value, (*path, key))
         else:
-            yield ".".join(path), node, source_of(path, sources) or "default"
+            shown = MASK if node and is_secret(path) else node
+            yield ".".join(path), shown, source_of(path, sources) or "default"
 
     return walk(config.model_dump(mode="json"), ())
 
@@ -225,7 +259,10 @@ def explain(error: ValidationError, sources: list[Layer]) -> UsageError:
                 break
         return UsageError(f"unknown key {key} in {source}{rest}", suggest(path[-1], section.model_fields))
     why = "; or: ".join(dict.fromkeys(one["msg"].removeprefix("Value error, ") for one in same))
-    shown = "" if isinstance(problem["input"], (dict, BaseModel)) else f" = {problem['input']!r}"
+    # `--set train=environment.HF_TOKEN=...` is a slip of one character.
+    unsure = path == SECRET_KEY[:1] and isinstance(problem["input"], str)
+    hidden = unsure or is_secret(path) or isinstance(problem["input"], (dict, list, BaseModel))
+    shown = "" if hidden else f" = {hide_urls(repr(problem['input']))}"
     return UsageError(f"{key}{shown} in {source} cannot be used{rest}", why, "see config.example.toml")
 
 

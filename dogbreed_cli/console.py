@@ -74,6 +74,13 @@ class Console:
         elif human is not None:
             self.stdout.print(human, markup=False, soft_wrap=isinstance(human, str))
 
+    def result_now(self, data: dict[str, Any], human: RenderableType) -> None:
+        """The answer of a command that goes on after it: written at once, and not again by `close`."""
+        self.result(data, human)
+        if self.document is not None:
+            self.write_json(self.document)
+            self.document = None
+
     def show(self, renderable: RenderableType) -> None:
         """A table that is not yet the result: a plan."""
         self.stderr.print(renderable)
@@ -120,11 +127,19 @@ class Console:
         """Ask before something is created or removed. Raises Declined, or UsageError where nobody can answer."""
         if yes:
             return
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        if not self.can_ask():
             raise UsageError(f"{question} Nobody is there to answer", "this is not a terminal", "say --yes")
-        self.stderr.print(f"{question} [y/N] ", end="", markup=False)
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        if self.ask(f"{question} [y/N]").lower() not in ("y", "yes"):
             raise Declined("nothing was changed", "you said no")
+
+    def can_ask(self) -> bool:
+        """Whether somebody is there to answer."""
+        return sys.stdin.isatty() and sys.stderr.isatty()
+
+    def ask(self, question: str) -> str:
+        """What was typed; "" for Enter alone, and for the end of the input."""
+        self.stderr.print(f"{question} ", end="", markup=False, soft_wrap=True)
+        return sys.stdin.readline().strip()
 
     @contextmanager
     def progress(self, label: str, unit: str = "B") -> Iterator[Callable[[int, int], None]]:

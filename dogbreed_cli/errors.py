@@ -1,6 +1,7 @@
 """Every error a user can meet, as one tree. `cli.py` is the only place that turns one into text and an exit code.
 
 DogbreedError          1   something went wrong
+├── NotFound           1   a job or an endpoint that is not there
 ├── UsageError         2   an option, a config key or an input that cannot be right
 ├── Declined           3   the user said no
 ├── AccessError        4   credentials or a permission are missing
@@ -23,6 +24,10 @@ class DogbreedError(Exception):
 
     def __str__(self) -> str:
         return " ".join(part for part in (self.what, self.why, self.fix) if part)
+
+
+class NotFound(DogbreedError):
+    pass
 
 
 class UsageError(DogbreedError):

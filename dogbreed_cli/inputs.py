@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dogbreed_cli.errors import DogbreedError, UsageError
-from dogbreed_cli.requests import Inputs, data_prefix
+from dogbreed_cli.requests import Inputs, Site, data_prefix
 
 if TYPE_CHECKING:
     from dogbreed_cli.config import Config
     from dogbreed_cli.session import Session
 
 WEIGHTS_SUFFIXES = (".pt", ".pth", ".bin")
+# The toolkit installs this list before the script starts, which an isolated container cannot.
+NEEDS_NETWORK = "requirements.txt"
 
 
-def find_inputs(config: Config, session: Session) -> Inputs:
+def find_inputs(config: Config, session: Session, site: Site) -> Inputs:
     """Where everything is or will be; sends nothing. Raises DogbreedError when the images are not (all) uploaded."""
     from dogbreed_cli.source import locate_source
     from dogbreed_cli.sync import read_manifest
@@ -27,21 +29,32 @@ def find_inputs(config: Config, session: Session) -> Inputs:
         raise DogbreedError(
             f"no images at {data}", "nothing, or not all, has been uploaded", "run `dogbreed upload DIR`"
         )
+    weights = locate_weights(config, session)
+    if site.network_isolation and weights is None and config.model.weights != "none":
+        raise UsageError(
+            f"the weights {config.model.weights} cannot be downloaded by the job",
+            "aws.network_isolation = true",
+            "set model.weights to a file or s3:// URI of a state_dict",
+        )
     return Inputs(
-        source=locate_source(session.bucket, source_prefix(config)),
+        source=locate_source(session.bucket, source_prefix(config), leave_out=left_out(site)),
         data=data,
         splits=tuple(split for split, count in manifest.counts.items() if count),
-        weights=locate_weights(config, session),
+        weights=weights,
     )
 
 
-def send_inputs(config: Config, session: Session, inputs: Inputs) -> None:
+def left_out(site: Site) -> tuple[str, ...]:
+    return (NEEDS_NETWORK,) if site.network_isolation else ()
+
+
+def send_inputs(config: Config, session: Session, site: Site, inputs: Inputs) -> None:
     """Send the scripts and the file of weights to where `find_inputs` said, unless they are there."""
     from dogbreed_cli.source import upload_source
     from dogbreed_cli.storage import list_objects, parse_s3_uri, put_file
 
     s3 = session.client("s3")
-    upload_source(s3, session.bucket, source_prefix(config))
+    upload_source(s3, session.bucket, source_prefix(config), leave_out=left_out(site))
     if inputs.weights and not config.model.weights.startswith("s3://"):
         bucket, key = parse_s3_uri(inputs.weights)
         if not any(list_objects(s3, bucket, key)):

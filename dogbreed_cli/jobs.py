@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
-from dogbreed_cli.errors import DogbreedError, JobFailed, UsageError, WaitTimedOut
+from dogbreed_cli.aws_errors import explain_failure
+from dogbreed_cli.errors import DogbreedError, JobFailed, NotFound, UsageError, WaitTimedOut
 from dogbreed_cli.requests import TAG
 
 ENDED = ("Completed", "Failed", "Stopped")
@@ -34,7 +35,9 @@ def check_name(name: str, project: str) -> None:
         )
 
 
-def create_named(create: Callable[..., Any], build: Callable[[str], Mapping[str, Any]], stem: str) -> str:
+def create_named(
+    create: Callable[[Mapping[str, Any]], None], build: Callable[[str], Mapping[str, Any]], stem: str
+) -> str:
     """Create a job called `<stem>-<yymmdd-hhmmss>`; a second later in the name for each that has it already."""
     from botocore.exceptions import ClientError
 
@@ -42,12 +45,19 @@ def create_named(create: Callable[..., Any], build: Callable[[str], Mapping[str,
     while True:
         name = f"{stem}-{moment:%y%m%d-%H%M%S}"
         try:
-            create(**build(name))
+            create(build(name))
             return name
         except ClientError as error:
             if error.response["Error"]["Code"] != "ResourceInUse":
                 raise
+            if was_retried(error):
+                return name
             moment += timedelta(seconds=1)
+
+
+def was_retried(error: Any) -> bool:
+    """Whether botocore had asked before. If the name is taken then, it is by that attempt, whose answer was lost."""
+    return error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0
 
 
 def belongs(client: Any, arn: str, project: str) -> bool:
@@ -145,7 +155,7 @@ def explain_missing(kind: str, name: str) -> Iterator[None]:
         if not is_missing(error):
             raise
         why = error.response["Error"].get("Message", "")
-        raise DogbreedError(f"no {kind} {name}", why, "see `dogbreed status --all`") from error
+        raise NotFound(f"no {kind} {name}", why, "see `dogbreed status --all`") from error
 
 
 def is_missing(error: Any) -> bool:
@@ -198,18 +208,16 @@ def read_log(logs: Any, job: str, positions: dict[str, str], group: str = TRAINI
 
 
 def require_completed(kind: str, name: str, status: str, reason: str | None) -> None:
-    """Raises JobFailed, with the script's own words, for a job that ended otherwise."""
+    """Raises JobFailed, with the script's own words, for a job that ended otherwise.
+
+    `reason` is its FailureReason; one that was stopped has none, but a secondary status (MaxRuntimeExceeded).
+    """
     if status in RUNNING:
         raise DogbreedError(f"the {kind} {name} is {status}", "it has not ended", "see `dogbreed status`")
     if status != "Completed":
-        why = explain_failure(reason) if reason else ""
-        raise JobFailed(f"the {kind} {name} ended {status}", why, f"see `dogbreed logs {name}`")
-
-
-def explain_failure(reason: str) -> str:
-    """The script's own message out of SageMaker's FailureReason (`AlgorithmError: ...ErrorMessage "..."`)."""
-    said = re.search(r'ErrorMessage "(.*?)"\s*(?:Command|, exit code|$)', reason, re.DOTALL)
-    return (said[1] if said else reason).strip().replace("\\n", "\n")
+        why, fix = explain_failure(reason) if reason else ("", "")
+        log = f"see `dogbreed logs {name}`"
+        raise JobFailed(f"the {kind} {name} ended {status}", why, f"{fix}; {log}" if fix else log)
 
 
 def metrics(description: Mapping[str, Any]) -> dict[str, float]:

@@ -12,10 +12,12 @@ from typing import BinaryIO
 
 from dogbreed_cli import image_files
 from dogbreed_cli.errors import DogbreedError, UsageError
+from dogbreed_cli.masking import hide_url, hide_urls
 
 SUFFIXES = set().union(*image_files.SUFFIXES.values())
-# What a real-time endpoint takes: https://docs.aws.amazon.com/sagemaker/latest/dg/realtime-endpoints.html
-MAX_BYTES = 6_291_456
+# What every endpoint takes: a serverless one less than the 6 MiB of the others.
+# https://docs.aws.amazon.com/sagemaker/latest/dg/serverless-endpoints.html
+MAX_BYTES = 4_000_000
 # Read into memory, whatever it is that somebody names.
 MAX_READ = 64 * 2**20
 TIMEOUT_SECONDS, DOWNLOAD_SECONDS = 20, 120
@@ -47,7 +49,7 @@ def open_source(source: str) -> Iterator[Picture]:
         data = read(sys.stdin.buffer)  # here, not in a thread, which Ctrl-C would not reach
         yield Picture("-", lambda: data)
     elif "://" in source:
-        yield Picture(source, lambda: download(source))
+        yield Picture(hide_url(source), lambda: download(source))
     else:
         yield from open_path(Path(source))
 
@@ -131,7 +133,7 @@ def download(url: str, check: Callable[[str], None] | None = None) -> bytes:
                         raise DogbreedError(f"not there after {DOWNLOAD_SECONDS} s")
                 return bytes(data)
         except (requests.RequestException, ValueError) as error:
-            raise DogbreedError(f"cannot be fetched: {error}") from None
+            raise DogbreedError(f"cannot be fetched: {hide_urls(str(error))}") from None
     raise DogbreedError("too many redirects")
 
 
@@ -149,8 +151,8 @@ def check_address(url: str) -> None:
         found = {entry[4][0] for entry in socket.getaddrinfo(host, port, proto=socket.IPPROTO_TCP)}
     except OSError as error:
         raise DogbreedError(f"{host} cannot be resolved: {error}") from None
-    except ValueError as error:  # a port of 99999, a bracket without its partner, a name that no host can have
-        raise UsageError(f"{url} is no URL: {error}") from None
+    except ValueError:  # a port of 99999, a bracket without its partner, a name that no host can have
+        raise UsageError(f"{hide_url(url)} is no URL") from None
     for text in found:
         address = ipaddress.ip_address(text)
         # 64:ff9b::/96 is the IPv4 internet seen through NAT64: what counts is the address inside.

@@ -1,35 +1,48 @@
 """What is sent to SageMaker, as data: pure functions from the Config and names to requests. No client in sight.
 
+Here are those of jobs; those of models and endpoints are in endpoint_requests.py. What is False, 0 or empty is left
+out: AWS takes it for the same, and sagemaker.core would drop it.
+
 The contract with the container is script mode, for training and tuning alike: the scripts as `sourcedir.tar.gz`, every
 hyperparameter a JSON-encoded string, the images as channels train, valid and test.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dogbreed_cli.config import Config, Range
+    from dogbreed_cli.config import Config
+    from dogbreed_cli.sections import Range, Tune
 
 TAG = "dogbreed:project"
 TUNING_JOB_TAG = "dogbreed:tuning-job"
-VARIANT = "AllTraffic"
 NUMBER = r"([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)"
 METRICS = ("train:loss", "validation:loss", "validation:accuracy", "test:loss", "test:accuracy")
-SCRIPT, SERVE_SCRIPT = "train.py", "serve.py"
+SCRIPT = "train.py"
+# AWS's built-in Debugger rules that need only what the hook saves by default.
+AWS_RULES = ("LossNotDecreasing", "Overfit", "Overtraining", "VanishingGradient", "ExplodingTensor")
+# The channel of the scripts where the container may not fetch them itself, as SageMaker's SDK does it, too.
+CODE = "code"
 
 
 @dataclass(frozen=True)
 class Site:
-    """The place that a request is for: its bucket, its execution role, its container image."""
+    """The place that a request is for: its bucket, its execution role, its container image, its network and keys."""
 
     bucket: str
     role_arn: str
     image: str
+    rule_image: str = ""
+    kms_key: str | None = None
+    volume_kms_key: str | None = None
+    subnets: tuple[str, ...] = ()
+    security_groups: tuple[str, ...] = ()
+    network_isolation: bool = False
+    encrypt_traffic: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,22 +66,25 @@ def training(
     """CreateTrainingJob. `hyperparameters` over those of the config; `tuning_job` is where they came from."""
     request = {
         "TrainingJobName": name,
-        "AlgorithmSpecification": algorithm(site),
-        "HyperParameters": encode({**static(config, inputs), **trained(config), **hyperparameters}),
-        "StoppingCondition": {"MaxRuntimeInSeconds": config.train.max_run},
+        "AlgorithmSpecification": algorithm(config, site),
+        "HyperParameters": encode({**static(config, site, inputs), **trained(config), **hyperparameters}),
+        "StoppingCondition": stopping(config, config.train.max_run),
         "Tags": tags(config, {TUNING_JOB_TAG: tuning_job} if tuning_job else {}),
         **job(config, site, inputs),
     }
-    if config.debugger.enabled:
-        request["DebugHookConfig"] = debug_hook(config, site)
-    return request
+    if config.train.keep_alive:
+        request["ResourceConfig"]["KeepAlivePeriodInSeconds"] = config.train.keep_alive
+    if config.train.spot:
+        # Not for trials: AWS does not say that those of one tuning job would keep apart below one prefix.
+        request["CheckpointConfig"] = {"S3Uri": f"s3://{site.bucket}/{config.prefix}/checkpoints/{name}"}
+    return request | (debugging(config, site) if config.debugger.enabled else {})
 
 
 def tuning(config: Config, site: Site, inputs: Inputs, name: str, warm_start: Iterable[str] = ()) -> dict[str, Any]:
     """CreateHyperParameterTuningJob: every hyperparameter of the entry point that has a range is tuned."""
     tune = config.tune
     fixed = {
-        **static(config, inputs),
+        **static(config, site, inputs),
         **trained(config),
         "epochs": tune.epochs,
         "data-fraction": tune.data_fraction,
@@ -77,8 +93,9 @@ def tuning(config: Config, site: Site, inputs: Inputs, name: str, warm_start: It
         "Strategy": tune.strategy,
         "HyperParameterTuningJobObjective": {"Type": tune.objective_type, "MetricName": tune.objective},
         "ResourceLimits": {
-            "MaxNumberOfTrainingJobs": tune.max_jobs,
-            "MaxParallelTrainingJobs": min(tune.max_parallel_jobs, tune.max_jobs),
+            "MaxNumberOfTrainingJobs": tune.trials,
+            "MaxParallelTrainingJobs": min(tune.max_parallel_jobs, tune.trials),
+            **({"MaxRuntimeInSeconds": tune.max_total_run} if tune.max_total_run else {}),
         },
         "ParameterRanges": parameter_ranges(tune.ranges),
         "TrainingJobEarlyStoppingType": "Auto" if tune.early_stopping else "Off",
@@ -86,13 +103,15 @@ def tuning(config: Config, site: Site, inputs: Inputs, name: str, warm_start: It
     }
     if tune.strategy == "Hyperband":
         search["StrategyConfig"] = {"HyperbandStrategyConfig": {"MinResource": 1, "MaxResource": tune.epochs}}
+    if criteria := completion_criteria(tune):
+        search["TuningJobCompletionCriteria"] = criteria
     request: dict[str, Any] = {
         "HyperParameterTuningJobName": name,
         "HyperParameterTuningJobConfig": search,
         "TrainingJobDefinition": {
-            "AlgorithmSpecification": algorithm(site),
+            "AlgorithmSpecification": algorithm(config, site),
             "StaticHyperParameters": encode({key: fixed[key] for key in fixed if key not in tune.ranges}),
-            "StoppingCondition": {"MaxRuntimeInSeconds": tune.max_run},
+            "StoppingCondition": stopping(config, tune.max_run),
             **job(config, site, inputs),
         },
         "Tags": tags(config),
@@ -100,49 +119,9 @@ def tuning(config: Config, site: Site, inputs: Inputs, name: str, warm_start: It
     if parents := [{"HyperParameterTuningJobName": parent} for parent in warm_start]:
         request["WarmStartConfig"] = {
             "ParentHyperParameterTuningJobs": parents,
-            "WarmStartType": "TransferLearning",
+            "WarmStartType": tune.warm_start_type,
         }
     return request
-
-
-def model(config: Config, site: Site, name: str, artifact: str) -> dict[str, Any]:
-    """CreateModel: serve.py inside model.tar.gz, under the PyTorch inference toolkit."""
-    return {
-        "ModelName": name,
-        "PrimaryContainer": {
-            "Image": site.image,
-            "ModelDataUrl": artifact,
-            "Environment": {
-                "SAGEMAKER_PROGRAM": SERVE_SCRIPT,
-                "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code",
-                "SAGEMAKER_CONTAINER_LOG_LEVEL": "20",
-            },
-        },
-        "ExecutionRoleArn": site.role_arn,
-        "Tags": tags(config),
-    }
-
-
-def endpoint_config(config: Config, model_name: str) -> dict[str, Any]:
-    """CreateEndpointConfig. Its name has the content's hash, so the same deployment is found and not made again."""
-    variant = {
-        "VariantName": VARIANT,
-        "ModelName": model_name,
-        "InitialInstanceCount": config.deploy.instance_count,
-        "InstanceType": config.deploy.instance_type,
-        "InitialVariantWeight": 1.0,
-    }
-    digest = hashlib.sha256(json.dumps(variant, sort_keys=True).encode()).hexdigest()[:8]
-    return {
-        "EndpointConfigName": f"{model_name[:54].rstrip('-')}-{digest}",  # at most 63 characters
-        "ProductionVariants": [variant],
-        "Tags": tags(config),
-    }
-
-
-def endpoint(config: Config, name: str, endpoint_config_name: str) -> dict[str, Any]:
-    """CreateEndpoint."""
-    return {"EndpointName": name, "EndpointConfigName": endpoint_config_name, "Tags": tags(config)}
 
 
 def endpoint_name(config: Config) -> str:
@@ -154,43 +133,82 @@ def data_prefix(config: Config) -> str:
 
 
 def tags(config: Config, more: Mapping[str, str] | None = None) -> list[dict[str, str]]:
-    return [{"Key": key, "Value": value} for key, value in {TAG: config.project.name, **(more or {})}.items()]
+    found = {TAG: config.project.name, **(more or {}), **config.aws.tags}
+    return [{"Key": key, "Value": value} for key, value in found.items()]
 
 
-def algorithm(site: Site) -> dict[str, Any]:
+def algorithm(config: Config, site: Site) -> dict[str, Any]:
     return {
         "TrainingImage": site.image,
-        "TrainingInputMode": "File",
+        "TrainingInputMode": config.train.input_mode,
         "MetricDefinitions": [{"Name": name, "Regex": f"{name}={NUMBER}"} for name in METRICS],
     }
 
 
 def job(config: Config, site: Site, inputs: Inputs) -> dict[str, Any]:
     """What training jobs and the trials of tuning jobs have in common."""
-    channels = [channel(split, f"{inputs.data}/{split}/") for split in inputs.splits]
+    train, spread = config.train, config.train.data_distribution
+    channels = [channel(split, f"{inputs.data}/{split}/", spread) for split in inputs.splits]
     if inputs.weights:
         channels.append(channel("pretrained", inputs.weights))
-    return {
+    if site.network_isolation:
+        channels.append(channel(CODE, inputs.source))
+    request: dict[str, Any] = {
         "RoleArn": site.role_arn,
         "InputDataConfig": channels,
         "OutputDataConfig": {"S3OutputPath": f"s3://{site.bucket}/{config.prefix}/jobs"},
         "ResourceConfig": {
-            "InstanceType": config.train.instance_type,
-            "InstanceCount": 1,
-            "VolumeSizeInGB": config.train.volume_size,
+            "InstanceType": train.instance_type,
+            "InstanceCount": train.instance_count,
+            "VolumeSizeInGB": train.volume_size,
         },
+        **network(site),
     }
+    if site.kms_key:
+        request["OutputDataConfig"]["KmsKeyId"] = site.kms_key
+    if site.volume_kms_key:
+        request["ResourceConfig"]["VolumeKmsKeyId"] = site.volume_kms_key
+    if site.encrypt_traffic:
+        request["EnableInterContainerTrafficEncryption"] = True
+    if train.spot:
+        request["EnableManagedSpotTraining"] = True
+    if train.max_retry_attempts:
+        request["RetryStrategy"] = {"MaximumRetryAttempts": train.max_retry_attempts}
+    if train.environment:
+        request["Environment"] = dict(train.environment)
+    return request
 
 
-def channel(name: str, uri: str) -> dict[str, Any]:
-    source = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": "FullyReplicated"}
+def network(site: Site) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if site.subnets:
+        found["VpcConfig"] = {"SecurityGroupIds": list(site.security_groups), "Subnets": list(site.subnets)}
+    if site.network_isolation:
+        found["EnableNetworkIsolation"] = True
+    return found
+
+
+def stopping(config: Config, max_run: int) -> dict[str, int]:
+    """A trial may wait for spot capacity as long as the training may, and run as long as trials may."""
+    limits = {"MaxRuntimeInSeconds": max_run}
+    if config.train.spot:
+        waiting = (config.train.max_wait or 2 * config.train.max_run) - config.train.max_run
+        limits["MaxWaitTimeInSeconds"] = max_run + waiting
+    return limits
+
+
+def channel(name: str, uri: str, distribution: str = "FullyReplicated") -> dict[str, Any]:
+    source = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": distribution}
     return {"ChannelName": name, "DataSource": {"S3DataSource": source}}
 
 
-def static(config: Config, inputs: Inputs) -> dict[str, Any]:
-    return {
+def static(config: Config, site: Site, inputs: Inputs) -> dict[str, Any]:
+    # The toolkit in an isolated container cannot fetch from S3; SageMaker can, as a channel.
+    archive = inputs.source.rpartition("/")[2]
+    source = f"/opt/ml/input/data/{CODE}/{archive}" if site.network_isolation else inputs.source
+    found = {
         "sagemaker_program": SCRIPT,
-        "sagemaker_submit_directory": inputs.source,
+        "sagemaker_submit_directory": source,
         "sagemaker_container_log_level": 20,
         "backbone": config.model.backbone,
         "weights": "pretrained" if inputs.weights else config.model.weights,
@@ -200,6 +218,10 @@ def static(config: Config, inputs: Inputs) -> dict[str, Any]:
         "seed": config.train.seed,
         "workers": config.train.workers,
     }
+    if config.train.is_distributed:
+        found["sagemaker_torch_distributed_enabled"] = True
+        found["sagemaker_mpi_num_of_processes_per_host"] = config.train.processes_per_host
+    return found
 
 
 def trained(config: Config) -> dict[str, Any]:
@@ -239,14 +261,39 @@ def parameter_ranges(ranges: Mapping[str, Range]) -> dict[str, list[dict[str, An
     return {kind: entries for kind, entries in found.items() if entries}
 
 
-def debug_hook(config: Config, site: Site) -> dict[str, Any]:
+def completion_criteria(tune: Tune) -> dict[str, Any]:
+    criteria: dict[str, Any] = {}
+    if tune.target_objective is not None:
+        criteria["TargetObjectiveMetricValue"] = tune.target_objective
+    if tune.max_jobs_not_improving is not None:
+        patience = tune.max_jobs_not_improving
+        criteria["BestObjectiveNotImproving"] = {"MaxNumberOfTrainingJobsNotImproving": patience}
+    if tune.stop_on_convergence:
+        criteria["ConvergenceDetected"] = {"CompleteOnConvergence": "Enabled"}
+    return criteria
+
+
+def debugging(config: Config, site: Site) -> dict[str, Any]:
     """Losses at every step, the other collections of the head every `save_interval` steps: about 2 % of the time."""
-    every = str(config.debugger.save_interval)
+    debugger, every = config.debugger, str(config.debugger.save_interval)
     collections = [
         {"CollectionName": name, "CollectionParameters": {"save_interval": "1" if name == "losses" else every}}
-        for name in config.debugger.collections
+        for name in debugger.collections
     ]
+    output = f"s3://{site.bucket}/{config.prefix}/jobs"
+    request: dict[str, Any] = {
+        "DebugHookConfig": {"S3OutputPath": output, "CollectionConfigurations": collections},
+        "ProfilerConfig": {"S3OutputPath": output, "ProfilingIntervalInMilliseconds": debugger.profiler_interval},
+    }
+    if debugger.aws_rules:
+        request["DebugRuleConfigurations"] = [rule(site, name) for name in AWS_RULES]
+        request["ProfilerRuleConfigurations"] = [rule(site, "ProfilerReport")]
+    return request
+
+
+def rule(site: Site, name: str) -> dict[str, Any]:
     return {
-        "S3OutputPath": f"s3://{site.bucket}/{config.prefix}/jobs",
-        "CollectionConfigurations": collections,
+        "RuleConfigurationName": name,
+        "RuleEvaluatorImage": site.rule_image,
+        "RuleParameters": {"rule_to_invoke": name},
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -29,6 +30,13 @@ RoleArn = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/[a-zA-
 Bucket = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
 KeyPrefix = Annotated[str, Field(pattern=r"^/*[a-zA-Z0-9_.-]+(/[a-zA-Z0-9_.-]+)*/*$")]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+KmsKey = Annotated[str, Field(pattern=r"^[a-zA-Z0-9:/_-]+$", max_length=2048)]
+NetworkId = Annotated[str, Field(pattern=r"^[-0-9a-zA-Z]+$", max_length=32)]
+TagText = r"^[\w\s.:/=+@-]*$"
+TagKey = Annotated[str, Field(pattern=TagText, min_length=1, max_length=128)]
+TagValue = Annotated[str, Field(pattern=TagText, max_length=256)]
+VariableName = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$", max_length=512)]
+VariableValue = Annotated[str, Field(max_length=512)]
 # METRICS of requests.py, which the script prints.
 Metric = Literal["train:loss", "validation:loss", "validation:accuracy", "test:loss", "test:accuracy"]
 # Those of entrypoints/train.py, as they may be tuned.
@@ -79,10 +87,27 @@ class Aws(Section):
     role_arn: RoleArn | None = None
     training_image: str | None = None
     inference_image: str | None = None
+    kms_key: KmsKey | None = None
+    volume_kms_key: KmsKey | None = None
+    subnets: tuple[NetworkId, ...] = ()
+    security_groups: tuple[NetworkId, ...] = ()
+    network_isolation: bool = False
+    encrypt_traffic: bool = False
+    tags: dict[TagKey, TagValue] = Field(default_factory=dict, max_length=45)
+    poll_seconds: float = Field(10, gt=0, le=300)
+
+    @model_validator(mode="after")
+    def check(self) -> Aws:
+        if bool(self.subnets) != bool(self.security_groups):
+            raise ValueError("give both subnets and security_groups, or neither")
+        if wrong := [key for key in self.tags if key.lower().startswith(("aws:", "dogbreed:"))]:
+            raise ValueError(f"the tag {wrong[0]} is not yours to give: aws: and dogbreed: are reserved")
+        return self
 
 
 class Local(Section):
     python: Path | None = None
+    s3_endpoint: str | None = Field(None, pattern=r"^https?://[^\s/@]+/?$")
 
 
 class Data(Section):
@@ -154,14 +179,23 @@ class Tune(Section):
     early_stopping: bool = False
     data_fraction: Fraction = 0.25
     epochs: int = Field(3, ge=1, le=1000)
-    seed: Seed = 0
+    # Never 0: sagemaker.core would drop it from the request, and AWS would draw a seed of its own.
+    seed: int = Field(1, ge=1, le=2**31 - 1)
     max_run: Seconds = 3600
+    max_total_run: Annotated[int, Field(ge=120, le=15768000)] | None = None
+    target_objective: Annotated[float, Field(gt=0)] | None = None
+    max_jobs_not_improving: Annotated[int, Field(ge=3)] | None = None
+    stop_on_convergence: bool = False
+    warm_start_type: Literal["TransferLearning", "IdenticalDataAndAlgorithm"] = "TransferLearning"
     ranges: dict[str, Range] = Field(default_factory=lambda: {k: Range(**v) for k, v in DEFAULT_RANGES.items()})
 
     @model_validator(mode="after")
     def check(self) -> Tune:
         if self.strategy == "Grid" and any(r.values is None for r in self.ranges.values()):
             raise ValueError("strategy Grid takes values = [...] for every range, not min and max")
+        if self.strategy == "Grid" and self.max_jobs < self.combinations:
+            needed = self.combinations
+            raise ValueError(f"strategy Grid tries all {needed} combinations: set max_jobs to {needed}, or give fewer")
         if self.strategy == "Hyperband" and self.early_stopping:
             raise ValueError("strategy Hyperband stops trials itself: set early_stopping = false")
         if self.strategy == "Hyperband" and "epochs" in self.ranges:
@@ -174,6 +208,16 @@ class Tune(Section):
                 raise ValueError(f"ranges.{name}: {name} {why}")
         return self
 
+    @property
+    def combinations(self) -> int:
+        """Of the values, which is what Grid tries."""
+        return math.prod(len(span.values or ()) for span in self.ranges.values())
+
+    @property
+    def trials(self) -> int:
+        """How many there are at most. AWS takes no other number for Grid."""
+        return self.combinations if self.strategy == "Grid" else self.max_jobs
+
 
 class Train(Section):
     epochs: int = Field(10, ge=1, le=1000)
@@ -184,16 +228,51 @@ class Train(Section):
     seed: Seed = 0
     workers: int = Field(-1, ge=-1, le=64)
     instance_type: InstanceType = "ml.g4dn.xlarge"
+    instance_count: int = Field(1, ge=1, le=100)
+    processes_per_host: int = Field(1, ge=1, le=64)
     volume_size: int = Field(30, ge=1, le=16384)
     max_run: Seconds = 4 * 3600
+    spot: bool = False
+    max_wait: Seconds | None = None
+    keep_alive: int = Field(0, ge=0, le=21600)
+    max_retry_attempts: int = Field(0, ge=0, le=30)
+    input_mode: Literal["File", "FastFile"] = "File"
+    data_distribution: Literal["FullyReplicated", "ShardedByS3Key"] = "FullyReplicated"
+    environment: dict[VariableName, VariableValue] = Field(default_factory=dict, max_length=48)
+
+    @model_validator(mode="after")
+    def check(self) -> Train:
+        if self.max_wait is not None and not self.spot:
+            raise ValueError("max_wait goes with spot = true: only spot instances are waited for")
+        if self.max_wait is not None and self.max_wait < self.max_run:
+            raise ValueError(f"max_wait ({self.max_wait}) holds the running too: at least max_run ({self.max_run})")
+        if self.spot and self.keep_alive:
+            raise ValueError("keep_alive and spot exclude each other: spot instances are not kept warm")
+        return self
+
+    @property
+    def is_distributed(self) -> bool:
+        return self.instance_count * self.processes_per_host > 1
 
 
 class Debugger(Section):
     enabled: bool = True
     save_interval: int = Field(10, ge=1)
     collections: tuple[Literal["losses", "weights", "gradients", "biases"], ...] = ("losses", "gradients")
+    profiler_interval: Literal[100, 200, 500, 1000, 5000, 60000] = 500
+    aws_rules: bool = False
+
+    @model_validator(mode="after")
+    def check(self) -> Debugger:
+        if self.aws_rules and not self.enabled:
+            raise ValueError("aws_rules read what the hook writes: set enabled = true")
+        return self
 
 
 class Deploy(Section):
     instance_type: InstanceType = "ml.m5.large"
     instance_count: int = Field(1, ge=1, le=100)
+    serverless: bool = False
+    memory: Literal[1024, 2048, 3072, 4096, 5120, 6144] = 4096
+    max_concurrency: int = Field(5, ge=1, le=200)
+    data_capture: int = Field(0, ge=0, le=100)

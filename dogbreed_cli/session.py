@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
-from dogbreed_cli.errors import AccessError, UsageError
+from dogbreed_cli.errors import AccessError, DogbreedError, UsageError
+from dogbreed_cli.requests import Site
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     import boto3
 
+    from dogbreed_cli.checks import Step
     from dogbreed_cli.config import Config
     from dogbreed_cli.console import Console
 
@@ -25,7 +32,7 @@ class Session(ABC):
     boto: boto3.Session
     bucket: str
     role_arn: str
-    # Seconds between two questions about a job: AWS throttles, this machine does not.
+    # Between two questions about a job: AWS throttles, this machine does not.
     poll_seconds: float
     is_free: bool
 
@@ -48,9 +55,25 @@ class Session(ABC):
     def inference_image(self) -> str:
         """The URI that PrimaryContainer.Image gets."""
 
+    def training_site(self) -> Site:
+        """Where training and tuning jobs are to run."""
+        return Site(self.bucket, self.role_arn, self.training_image())
+
+    def inference_site(self) -> Site:
+        """Where endpoints are to run."""
+        return Site(self.bucket, self.role_arn, self.inference_image())
+
+    @abstractmethod
+    def create(self, resource: str, request: Mapping[str, Any]) -> None:
+        """Create a TrainingJob, HyperParameterTuningJob, Model, EndpointConfig or Endpoint. Raises ClientError."""
+
     @abstractmethod
     def prepare(self) -> None:
         """Make sure that jobs can start. Called just before one is created, never for a request that is only shown."""
+
+    @abstractmethod
+    def checks(self, policies: Path | None) -> tuple[Step, ...]:
+        """What `check` looks at. With a folder `policies` it also writes the IAM policies there."""
 
     def confirm_charge(self, yes: bool) -> None:
         """Ask before something starts that is charged for. Raises Declined, or UsageError where nobody can answer."""
@@ -70,7 +93,7 @@ class LocalSession(Session):
         from dogbreed_cli.local import BUCKET, ROLE_ARN, Home, connect
 
         super().__init__(config, console)
-        self.boto = connect(Home.find())
+        self.boto = connect(Home.find(), config.local.s3_endpoint)
         self.bucket, self.role_arn = BUCKET, ROLE_ARN
 
     def training_image(self) -> str:
@@ -83,18 +106,31 @@ class LocalSession(Session):
 
     inference_image = training_image
 
+    def create(self, resource: str, request: Mapping[str, Any]) -> None:
+        create_with_client(self.client("sagemaker"), resource, request)
+
     def prepare(self) -> None:
         from dogbreed_cli.local.image import ensure
 
         if self.settings.local.python is None:
             ensure(self.console.note)
 
+    def checks(self, policies: Path | None) -> tuple[Step, ...]:
+        from dogbreed_cli.local import Home
+        from dogbreed_cli.local.preflight import machine_steps
+        from dogbreed_cli.preflight import storage_steps
+
+        if policies:
+            raise UsageError("this machine has no IAM policies", fix="say --target aws before the command")
+        config = self.settings
+        machine = machine_steps(Home.find(), config.local.python, config.model.backbone, config.model.weights)
+        return (*machine, *storage_steps(self.client("s3"), self.bucket, self.region, config))
+
     def describe_place(self, instance_type: str) -> str:
         return "this machine"
 
 
 class AwsSession(Session):
-    poll_seconds = 10
     is_free = False
 
     def __init__(self, config: Config, console: Console):
@@ -102,6 +138,7 @@ class AwsSession(Session):
         from botocore.exceptions import ProfileNotFound
 
         super().__init__(config, console)
+        self.poll_seconds = config.aws.poll_seconds
         try:
             self.boto = boto3.Session(profile_name=config.aws.profile, region_name=config.aws.region)
         except ProfileNotFound as error:
@@ -109,14 +146,16 @@ class AwsSession(Session):
         if self.boto.region_name is None:
             raise UsageError("no AWS region", fix="set aws.region in config.toml, or AWS_DEFAULT_REGION")
 
-    def create_client(self, service: str) -> Any:
+    def create_client(self, service: str, region: str | None = None) -> Any:
         from botocore.config import Config as ClientConfig
 
+        attempts = os.environ.get("AWS_MAX_ATTEMPTS", "")
         settings = ClientConfig(
-            retries={"mode": "adaptive", "total_max_attempts": 6},
+            # The only retries there are: sagemaker.core creates through these clients, too (sdk.py).
+            retries={"mode": "adaptive", "total_max_attempts": int(attempts) if attempts.isdecimal() else 6},
             max_pool_connections=32,  # as many as storage and predict have threads
         )
-        return self.boto.client(service, config=settings)
+        return self.boto.client(service, region, config=settings)
 
     @cached_property
     def account(self) -> str:
@@ -145,12 +184,63 @@ class AwsSession(Session):
 
         # The last versions that the SDK's tables know (aws-facts.md); a newer image is named in the config.
         version = {"training": "2.8", "inference": "2.6"}[scope]
-        return image_uris.retrieve(
-            "pytorch", self.region, version=version, py_version="py312", instance_type=instance_type, image_scope=scope
+        try:
+            return image_uris.retrieve(
+                "pytorch",
+                self.region,
+                version=version,
+                py_version="py312",
+                instance_type=instance_type,
+                image_scope=scope,
+            )
+        except ValueError as error:  # its word for a region or an instance type that it does not know
+            fix = f"set aws.{scope}_image, or another aws.region"
+            raise DogbreedError(f"no PyTorch {scope} image for {self.region}", str(error), fix) from None
+
+    def training_site(self) -> Site:
+        site = self.within_network(super().training_site())
+        if not self.settings.debugger.aws_rules:
+            return site
+        from sagemaker.core import image_uris
+
+        return replace(site, rule_image=image_uris.retrieve("debugger", self.region))
+
+    def inference_site(self) -> Site:
+        return self.within_network(super().inference_site())
+
+    def within_network(self, site: Site) -> Site:
+        aws = self.settings.aws
+        return replace(
+            site,
+            kms_key=aws.kms_key,
+            volume_kms_key=aws.volume_kms_key,
+            subnets=aws.subnets,
+            security_groups=aws.security_groups,
+            network_isolation=aws.network_isolation,
+            encrypt_traffic=aws.encrypt_traffic,
         )
+
+    def create(self, resource: str, request: Mapping[str, Any]) -> None:
+        from dogbreed_cli.sdk import create
+
+        if "ServerlessConfig" in str(request):
+            create_with_client(self.client("sagemaker"), resource, request)
+        else:
+            create(self.boto, self.client("sagemaker"), resource, request)
 
     def prepare(self) -> None:
         """SageMaker pulls its images itself."""
 
+    def checks(self, policies: Path | None) -> tuple[Step, ...]:
+        from dogbreed_cli.preflight import account_steps
+
+        return account_steps(self.boto, self.settings, self.training_image, self.inference_image, policies)
+
     def describe_place(self, instance_type: str) -> str:
         return f"{instance_type} in {self.region}"
+
+
+def create_with_client(client: Any, resource: str, request: Mapping[str, Any]) -> None:
+    from botocore import xform_name
+
+    getattr(client, xform_name(f"Create{resource}"))(**request)

@@ -43,29 +43,31 @@ def find_entrypoints() -> Path:
     raise DogbreedError(f"The entry points are missing beside {package}.", fix="Install dogbreed again.")
 
 
-def pack(folder: Path) -> bytes:
+def pack(folder: Path, leave_out: tuple[str, ...] = ()) -> bytes:
     """A tar.gz of the folder's files whose bytes depend on names, contents and the executable bit alone."""
-    return gzip.compress(_pack_tar(folder), mtime=0)
+    return gzip.compress(_pack_tar(folder, leave_out), mtime=0)
 
 
-def locate_source(bucket: str, prefix: str, folder: Path | None = None) -> str:
+def locate_source(bucket: str, prefix: str, folder: Path | None = None, leave_out: tuple[str, ...] = ()) -> str:
     """The s3:// address that `upload_source` sends the entry points to; the same code has the same address."""
     from dogbreed_cli.storage import make_s3_uri
 
     # Hashed before compression: another zlib may compress the same code to other bytes.
-    digest = hashlib.sha256(_pack_tar(folder or find_entrypoints())).hexdigest()
+    digest = hashlib.sha256(_pack_tar(folder or find_entrypoints(), leave_out)).hexdigest()
     return make_s3_uri(bucket, prefix, digest[:16], ARCHIVE)
 
 
-def upload_source(client: Any, bucket: str, prefix: str, folder: Path | None = None) -> str:
+def upload_source(
+    client: Any, bucket: str, prefix: str, folder: Path | None = None, leave_out: tuple[str, ...] = ()
+) -> str:
     """Send the entry points, unless the same code is there already; gives the s3:// address of the archive."""
     from dogbreed_cli.storage import explain_s3_errors, list_objects, parse_s3_uri
 
-    uri = locate_source(bucket, prefix, folder)
+    uri = locate_source(bucket, prefix, folder, leave_out)
     key = parse_s3_uri(uri).key
     if not any(found.key == key for found in list_objects(client, bucket, key)):
         with explain_s3_errors(f"Sending the code to s3://{bucket}/{key}"):
-            body = pack(folder or find_entrypoints())
+            body = pack(folder or find_entrypoints(), leave_out)
             client.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/gzip")
     return uri
 
@@ -153,12 +155,13 @@ def _open(archive: Path) -> Iterator[tarfile.TarFile]:
         raise DogbreedError(f"{archive} cannot be unpacked.", f"{type(error).__name__}: {error}") from error
 
 
-def _pack_tar(folder: Path) -> bytes:
+def _pack_tar(folder: Path, leave_out: tuple[str, ...]) -> bytes:
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for path in sorted(folder.rglob("*"), key=lambda path: path.relative_to(folder).as_posix()):
             relative = path.relative_to(folder)
             left_out = any(part.startswith(".") or part == "__pycache__" for part in relative.parts)
+            left_out = left_out or relative.as_posix() in leave_out
             if left_out or not path.is_file() or path.suffix == ".pyc":
                 continue
             data = path.read_bytes()

@@ -12,12 +12,12 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from dogbreed_cli.errors import AccessError, DogbreedError, UsageError
+from dogbreed_cli.aws_errors import explain
+from dogbreed_cli.errors import DogbreedError, UsageError
 from dogbreed_cli.image_files import in_parallel
 
 DELETE_BATCH = 1000  # keys in one DeleteObjects, AWS's limit
 CHUNK = 1 << 20  # bytes
-DENIED = {"AccessDenied", "403", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}
 MISSING = {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}
 
 
@@ -116,18 +116,17 @@ def read_json(client: Any, bucket: str, key: str) -> Any | None:
 
 def delete_objects(client: Any, bucket: str, keys: tuple[str, ...]) -> int:
     """Delete objects by key; gives their number. What is not there counts as deleted, as in S3."""
+    from botocore.exceptions import ClientError
+
     for start in range(0, len(keys), DELETE_BATCH):
         batch = [{"Key": key} for key in keys[start : start + DELETE_BATCH]]
         with explain_s3_errors(f"Deleting from s3://{bucket}"):
             answer = client.delete_objects(Bucket=bucket, Delete={"Objects": batch, "Quiet": True})
         # DeleteObjects answers 200 also when it refused some of the keys.
         if refused := answer.get("Errors"):
-            first = refused[0]
-            kind = AccessError if first.get("Code") in DENIED else DogbreedError
-            raise kind(
-                f"{len(refused)} objects in s3://{bucket} were not deleted, first {first.get('Key')}.",
-                f"{first.get('Code')}: {first.get('Message')}.",
-            )
+            first = {"Error": refused[0], "ResponseMetadata": answer["ResponseMetadata"]}
+            with explain_s3_errors(f"Deleting {len(refused)} objects, first s3://{bucket}/{refused[0].get('Key')},"):
+                raise ClientError(first, "DeleteObjects")
     return len(keys)
 
 
@@ -140,8 +139,8 @@ def delete_prefix(client: Any, bucket: str, prefix: str) -> int:
     )
 
 
-def ensure_bucket(client: Any, bucket: str, region: str) -> bool:
-    """Create the bucket where it is missing; True when it was. Raises AccessError where it is someone else's."""
+def has_bucket(client: Any, bucket: str, region: str) -> bool:
+    """Whether the bucket is there. Raises AccessError where it is someone else's, UsageError in another region."""
     from botocore.exceptions import ClientError
 
     with explain_s3_errors(f"Looking for the bucket {bucket}"):
@@ -154,7 +153,16 @@ def ensure_bucket(client: Any, bucket: str, region: str) -> bool:
             if where != region:
                 why = f"Jobs in {region} read no data from there."
                 raise UsageError(f"The bucket {bucket} is in {where}.", why, f"Name another bucket, or use {where}.")
-            return False
+            return True
+    return False
+
+
+def ensure_bucket(client: Any, bucket: str, region: str) -> bool:
+    """Create the bucket where it is missing; True when it was. Raises as `has_bucket`."""
+    from botocore.exceptions import ClientError
+
+    if has_bucket(client, bucket, region):
+        return False
     # us-east-1 is the one region that must not be named.
     place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
     with explain_s3_errors(f"Creating the bucket {bucket}"):
@@ -170,29 +178,12 @@ def ensure_bucket(client: Any, bucket: str, region: str) -> bool:
 def explain_s3_errors(doing: str) -> Iterator[None]:
     """Turn boto3's errors into ours, with S3's code and request id; `doing` begins the sentence."""
     from boto3.exceptions import S3UploadFailedError
-    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+    from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         yield
-    except ClientError as error:
-        answer = error.response.get("Error", {})
-        code = str(answer.get("Code"))
-        request = error.response.get("ResponseMetadata", {}).get("RequestId", "unknown")
-        why = f"{code}: {str(answer.get('Message', '')).rstrip('.')} (request {request})."
-        if code == "BucketAlreadyExists":
-            fix = "Bucket names are shared by all accounts: choose another name."
-            raise AccessError(f"{doing} failed: the bucket is someone else's.", why, fix) from error
-        if code in DENIED:
-            fix = "Check whose bucket it is and what your credentials allow."
-            raise AccessError(f"{doing} was refused.", why, fix) from error
-        fix = "Check the bucket's name, or upload first." if code == "NoSuchBucket" else "Run the command again."
-        raise DogbreedError(f"{doing} failed.", why, fix) from error
-    except NoCredentialsError as error:
-        raise AccessError(
-            f"{doing} needs AWS credentials.", str(error), "Run aws configure or aws sso login."
-        ) from error
-    except (BotoCoreError, S3UploadFailedError) as error:
-        raise DogbreedError(f"{doing} failed.", str(error), "Run the command again; it goes on there.") from error
+    except (BotoCoreError, ClientError, S3UploadFailedError) as error:
+        raise explain(error, doing) or error from error
 
 
 def _get_file(client: Any, bucket: str, key: str, path: Path) -> None:

@@ -1,6 +1,8 @@
 """Make an s3:// prefix what an image folder is, and say so in a manifest.
 
-    result = sync(client, images.scan(folder), bucket, "dogbreed/data", on_progress=draw)
+    folder = images.scan(path)
+    plan = plan_sync(client, folder, bucket, "dogbreed/data")
+    result = sync(client, folder, plan, bucket, "dogbreed/data", on_progress=draw)
     manifest = read_manifest(client, bucket, "dogbreed/data")
 
 Objects are prefix/{train,valid,test}/<class>/<image>; prefix/manifest.json is written when all of them are there.
@@ -72,12 +74,17 @@ class SyncResult:
     seconds: float
 
 
+def plan_first(folder: ImageFolder) -> SyncPlan:
+    """The plan for a bucket that is not there yet."""
+    return SyncPlan(folder.images, {}, (), None, False)
+
+
 def plan_sync(client: Any, folder: ImageFolder, bucket: str, prefix: str) -> SyncPlan:
     """Compare a folder with what stands below the prefix; changes nothing."""
     remote = {
         found.key: found for part in SPLITS for found in list_objects(client, bucket, join_key(prefix, part) + "/")
     }
-    manifest = _read_manifest(client, bucket, prefix)
+    manifest = find_manifest(client, bucket, prefix)
     send, known = [], {}
     for image in folder.images:
         there = remote.pop(join_key(prefix, image.key), None)
@@ -99,18 +106,18 @@ def plan_sync(client: Any, folder: ImageFolder, bucket: str, prefix: str) -> Syn
 def sync(
     client: Any,
     folder: ImageFolder,
+    plan: SyncPlan,
     bucket: str,
     prefix: str,
     on_progress: OnProgress | None = None,
     max_workers: int = 16,
 ) -> SyncResult:
-    """Make prefix/{train,valid,test}/ the folder's images, and then prefix/manifest.json.
+    """Carry out a plan: make prefix/{train,valid,test}/ the folder's images, and then prefix/manifest.json.
 
     What is there unchanged is not sent; what is gone here is removed there once the rest is complete. After an error or
     a kill the next sync sends what is missing. `on_progress` counts what is to be sent. Raises DogbreedError.
     """
     started = time.monotonic()
-    plan = plan_sync(client, folder, bucket, prefix)
     if plan.is_current:
         return SyncResult(0, len(plan.known), 0, 0, time.monotonic() - started)
     if plan.manifest and plan.manifest.complete and (plan.send or plan.delete):
@@ -140,7 +147,7 @@ def sync(
 
 def read_manifest(client: Any, bucket: str, prefix: str) -> Manifest | None:
     """The manifest below a data prefix; None where there is none or where an upload over it was cut short."""
-    manifest = _read_manifest(client, bucket, prefix)
+    manifest = find_manifest(client, bucket, prefix)
     return manifest if manifest and manifest.complete else None
 
 
@@ -153,7 +160,8 @@ def _put_image(client: Any, image: ImageFile, bucket: str, key: str) -> StoredIm
     return StoredImage(image.md5, image.size, answer["ETag"].strip('"'))
 
 
-def _read_manifest(client: Any, bucket: str, prefix: str) -> Manifest | None:
+def find_manifest(client: Any, bucket: str, prefix: str) -> Manifest | None:
+    """The manifest below a data prefix, of a whole upload or one that was cut short. Raises DogbreedError."""
     value = read_json(client, bucket, join_key(prefix, MANIFEST))
     if value is None:
         return None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import click
 
 from dogbreed_cli.errors import Interrupted, WaitTimedOut
+from dogbreed_cli.masking import SECRET_KEY
 
 
 def wait_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -30,11 +31,22 @@ def wait_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def command_line(*words: str) -> str:
-    """`dogbreed ...` as it has to be typed to meet this project again: with the global options that were given now."""
+    """`dogbreed ...` as it has to be typed to meet this project again: with the global options that were given now.
+
+    Without train.environment, which may hold secrets and which only a job's creation needs.
+    """
     given = click.get_current_context().find_root().params
     options = [("--config", given["config_file"]), ("--target", given["target"])]
-    options += [("--set", text) for text in given["assignments"]]
+    options += [("--set", text) for text in given["assignments"] if not holds_secret(text)]
     return shlex.join(["dogbreed", *(str(part) for pair in options if pair[1] for part in pair), *words])
+
+
+def holds_secret(assignment: str) -> bool:
+    from dogbreed_cli.config import parse_assignment
+
+    section, key = SECRET_KEY
+    given = parse_assignment(assignment).get(section)
+    return isinstance(given, Mapping) and key in given
 
 
 @contextmanager

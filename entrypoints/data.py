@@ -4,13 +4,16 @@ torchvision's ImageFolder numbers the classes of each folder by itself; here tra
 is missing in valid or test does not shift the others.
 """
 
+import hashlib
+import json
 import os
 import random
 from pathlib import Path
 
+import distributed
 import torch
 from model import UserError, decode_image
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, RandomSampler, Sampler
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 # Below this many images starting worker processes costs more than they bring (about 3 ms are spent on an image).
@@ -36,6 +39,12 @@ def list_images(folder, channel):
             f"channel {channel} holds no images: it must be a folder of class folders with images ({folder})"
         )
     return images
+
+
+def digest_channels(channels):
+    """A checksum of the images' names in {channel: folder or None}."""
+    names = {channel: list_images(folder, channel) for channel, folder in channels.items() if folder}
+    return hashlib.sha256(json.dumps(names).encode()).hexdigest()
 
 
 def find_classes(folder):
@@ -80,16 +89,51 @@ def sample(paths, fraction, seed):
     return sorted(shuffled[: max(1, round(len(paths) * fraction))])
 
 
-def make_loader(dataset, batch_size, workers, seed=None):
-    """A DataLoader: shuffled from `seed`, or in the order of the dataset without one. workers -1: as many as pay."""
+class ShuffledShare(Sampler):
+    """This rank's part of each epoch: every step's images of all ranks are those that one process would take with
+    batches that much larger. The shares are equally long, so up to world_size - 1 images sit out, others each time."""
+
+    def __init__(self, size, generator):
+        self.all = RandomSampler(range(size), generator=generator)
+        self.size = size // distributed.world_size()
+        if not self.size:
+            raise UserError(f"channel train has {size} images only for {distributed.world_size()} processes")
+
+    def __len__(self):
+        return self.size
+
+    def __iter__(self):
+        world = distributed.world_size()
+        return iter(list(self.all)[distributed.rank() : self.size * world : world])
+
+
+def ordered_share(size):
+    """This rank's part of a dataset: one after the other the ranks' parts are the whole of it, nothing twice."""
+    rank, world = distributed.rank(), distributed.world_size()
+    return range(size * rank // world, size * (rank + 1) // world)
+
+
+def make_loader(dataset, batch_size, workers, seed=None, whole=False):
+    """A DataLoader of this rank's share of the dataset, or the whole of it: shuffled from `seed`, or in the order of
+    the dataset without one. workers -1: as many as pay."""
     if workers < 0:
-        workers = 0 if len(dataset) < FEW_IMAGES else min(4, os.cpu_count() or 1)
+        cores = (os.cpu_count() or 1) // distributed.processes_here()
+        workers = 0 if len(dataset) < FEW_IMAGES else min(4, max(1, cores))
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    share = range(len(dataset)) if whole else ordered_share(len(dataset))
     return DataLoader(
         dataset,
         batch_size=batch_size,
-        shuffle=seed is not None,
-        generator=None if seed is None else torch.Generator().manual_seed(seed),
+        sampler=share if seed is None else ShuffledShare(len(dataset), generator),
+        generator=generator,
         num_workers=workers,
+        worker_init_fn=leave_group,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
     )
+
+
+def leave_group(_):
+    # SIGTERM may come to the whole process group. Whoever trains hears it, and still needs those who load images.
+    os.setpgid(0, 0)
+    distributed.die_with_parent()

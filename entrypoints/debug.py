@@ -1,7 +1,8 @@
 """SageMaker Debugger's hook on the head and the loss, used by train.py.
 
 SageMaker (or the local worker) writes debughookconfig.json for a training job that asks for Debugger; a tuning trial
-never has one. A job must not fail because of its debugger: whatever goes wrong is said in the log and in metrics.json.
+never has one. Of several processes rank 0 alone has the hook, which sees its own batches. A job must not fail because
+of its debugger: whatever goes wrong is said in the log and in metrics.json.
 """
 
 import atexit
@@ -9,6 +10,8 @@ import json
 import os
 import sys
 from pathlib import Path
+
+from distributed import is_main, say
 
 
 def config_path():
@@ -25,13 +28,16 @@ class Debugger:
         self.why = None
         self.modules = (head, loss_fn)
         path = config_path()
+        if not is_main():
+            self.why = "rank 0 has the hook"
+            return
         if not path.exists():
             self.why = f"no {path.name}: the job did not ask for Debugger"
-            print(f"debugger: off ({self.why})", flush=True)
+            say(f"debugger: off ({self.why})")
             return
         try:
             self._attach(path, head, loss_fn)
-            print(f"debugger: saving tensors to {self.hook.out_dir}", flush=True)
+            say(f"debugger: saving tensors to {self.hook.out_dir}")
         except Exception as error:  # smdebug fails in many ways: missing packages, numpy, protobuf, paths
             self._give_up(error)
 
@@ -66,7 +72,7 @@ class Debugger:
     def _give_up(self, error):
         self.why = self.why or f"{type(error).__name__}: {error}"
         self._detach()
-        print(f"WARNING: debugger: no tensors are saved, training goes on without. {self.why}", flush=True)
+        say(f"WARNING: debugger: no tensors are saved, training goes on without. {self.why}")
 
     def set_mode(self, mode):
         """Save the coming steps as those of `mode`, TRAIN or EVAL."""

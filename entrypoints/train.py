@@ -9,38 +9,44 @@ the job as `--name value`. Channel `pretrained` (optional) is a folder with one 
 
 Writes model.pt, model.json and code/ to the model folder, metrics.json, history.csv and predictions.csv to the output
 folder. The log lines of epochs are what SageMaker's metric regexes read, for example `validation:loss=([0-9.eE+-]+)`.
+
+In several processes: `torchrun --standalone --nproc-per-node 2 train.py ...` (distributed.py). After SIGTERM it saves
+the best model so far (interruption.py); started again, it goes on after the last finished epoch (checkpoint.py).
 """
 
 import argparse
-import copy
 import json
 import math
 import os
 import platform
 import shutil
+import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import checkpoint
 import data
+import distributed
+import interruption
 import model
 import torch
 import torchvision
 from artifacts import label_ranks, prediction_rows, write_csv
 from debug import Debugger
+from distributed import say
 from head import standardize_head
+from loop import check_finite, evaluate, sample_images, train_one_epoch
 from model import UserError, written_beside
 from profiler import PhaseTimer
 from torch import nn
-from torch.utils.data import Subset
-
-CALIBRATION_IMAGES = 128
 
 
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.error = fail_usage
-    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--batch-size", type=int, default=32, help="images in a step, of each process")
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--backbone", default="resnet50", help="any torchvision classifier")
@@ -56,6 +62,7 @@ def parse_args(argv=None):
         folders.add_argument(f"--{channel}", default=os.environ.get(f"SM_CHANNEL_{channel.upper()}"))
     folders.add_argument("--model-dir", default=os.environ.get("SM_MODEL_DIR", "model"))
     folders.add_argument("--output-data-dir", default=os.environ.get("SM_OUTPUT_DATA_DIR", "output"))
+    folders.add_argument("--checkpoint-dir", default=checkpoint.find_folder(), help="without one, no checkpoints")
     args = parser.parse_args(argv)
 
     positive = {"batch-size": args.batch_size, "lr": args.lr, "epochs": args.epochs, "image-size": args.image_size}
@@ -84,8 +91,12 @@ def fail_usage(message):
 
 def main(args):
     timer = PhaseTimer("initialize")
-    torch.manual_seed(args.seed)
+    world_size = distributed.world_size()
+    torch.manual_seed(args.seed + distributed.rank())  # each rank crops its images in its own way
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    files = data.digest_channels({channel: getattr(args, channel) for channel in ("train", "valid", "test")})
+    if len(set(distributed.gather(files))) > 1:
+        raise UserError('the hosts have different images: use train.data_distribution = "FullyReplicated"')
     classes = data.find_classes(args.train)
 
     weights_name, mean, std = args.weights, model.IMAGENET_MEAN, model.IMAGENET_STD
@@ -109,7 +120,9 @@ def main(args):
     valid_loader = data.make_loader(valid_set, args.batch_size, args.workers)
     test_loader = data.make_loader(test_set, args.batch_size, args.workers) if test_set else None
     counts = {"train": len(train_set), "valid": len(valid_set)} | ({"test": len(test_set)} if test_set else {})
-    print(f"{len(classes)} classes, images: {counts}, device {device}", flush=True)
+    say(f"{len(classes)} classes, images: {counts}, device {device}")
+    if world_size > 1:
+        say(f"{world_size} processes: batches of {world_size} x {args.batch_size} = {world_size * args.batch_size}")
 
     network, head_name = model.build_network(args.backbone, args.image_size)
     same_head = False
@@ -119,10 +132,11 @@ def main(args):
         if args.weights == "pretrained":
             state = model.read_state_dict(args.pretrained)
         else:
-            state = model.download_weights(args.backbone, weights)
+            with distributed.first_of_host_first():
+                state = model.download_weights(args.backbone, weights)
         head, same_head = model.load_weights(network, head_name, state, len(classes))
         what = "backbone and head" if same_head else f"backbone only, with a new head for {len(classes)} classes"
-        print(f"weights {weights_name}: loaded the {what}", flush=True)
+        say(f"weights {weights_name}: loaded the {what}")
     model.freeze(network, head)
     network.to(device)
     timer.switch("calibrate")
@@ -130,8 +144,9 @@ def main(args):
     calibrated = args.weights == "none" and model.calibrate_batch_norm(network, sample())
     if args.weights == "none":
         how = "BatchNorm calibrated on training images" if calibrated else "there is no BatchNorm to calibrate"
-        print(f"WARNING: random weights: the backbone has learnt nothing, expect poor accuracy; {how}", flush=True)
+        say(f"WARNING: random weights: the backbone has learnt nothing, expect poor accuracy; {how}")
     standardized = standardize_head(network, head_name, sample(), keep=same_head)
+    distributed.copy_from_main(network)
     timer.switch("initialize")
 
     loss_fn = nn.CrossEntropyLoss()
@@ -141,60 +156,7 @@ def main(args):
         optimizer = torch.optim.SGD(head.parameters(), lr=args.lr, momentum=0.9, weight_decay=args.weight_decay)
     debugger = Debugger(head, loss_fn)
 
-    history, best, best_head = [], None, None
-    for epoch in range(1, args.epochs + 1):
-        started = time.perf_counter()
-        timer.switch("train")
-        train_loss = train_one_epoch(network, train_loader, loss_fn, optimizer, debugger, timer, device)
-        check_finite(train_loss, epoch, args)
-        timer.switch("evaluate")
-        valid_loss, valid_accuracy, valid_logits = evaluate(network, valid_loader, loss_fn, debugger, timer, device)
-        check_finite(valid_loss, epoch, args)
-        row = {
-            "epoch": epoch,
-            "train_loss": train_loss,
-            "validation_loss": valid_loss,
-            "validation_accuracy": valid_accuracy,
-            "seconds": time.perf_counter() - started,
-        }
-        history.append(row)
-        print(
-            f"epoch={epoch} train:loss={train_loss:.6f} validation:loss={valid_loss:.6f} "
-            f"validation:accuracy={valid_accuracy:.6f} seconds={row['seconds']:.1f}",
-            flush=True,
-        )
-        if best is None or valid_loss < best["validation_loss"]:
-            best, best_logits = row, valid_logits
-            best_head = {name: tensor.clone() for name, tensor in head.state_dict().items()}
-    head.load_state_dict(best_head)
-    # SageMaker takes a metric's last value in the log as its final one. Tuning compares those, so the last one must be
-    # that of the model which is saved, not that of the last epoch.
-    print(
-        f"best epoch={best['epoch']} validation:loss={best['validation_loss']:.6f} "
-        f"validation:accuracy={best['validation_accuracy']:.6f}",
-        flush=True,
-    )
-
-    metrics = {
-        "train:loss": best["train_loss"],
-        "validation:loss": best["validation_loss"],
-        "validation:accuracy": best["validation_accuracy"],
-    }
-    predicted = ("valid", valid_set, best_logits)
-    if test_loader:
-        timer.switch("evaluate")
-        test_loss, test_accuracy, test_logits = evaluate(network, test_loader, loss_fn, debugger, timer, device)
-        ranks = label_ranks(test_logits, [label for _, label in test_set.samples])
-        metrics["test:loss"] = test_loss
-        metrics["test:accuracy"] = test_accuracy
-        metrics["test:top5_accuracy"] = (ranks <= 5).double().mean().item()
-        predicted = ("test", test_set, test_logits)
-        print(f"test:loss={test_loss:.6f} test:accuracy={test_accuracy:.6f}", flush=True)
-
-    timer.switch("save")
-    debugger.close()  # before the model is saved: a hooked module must not get into an artifact
-    model.set_submodule(network, head_name, standardized.fold())
-    folders = ("train", "valid", "test", "pretrained", "model_dir", "output_data_dir")
+    folders = ("train", "valid", "test", "pretrained", "model_dir", "output_data_dir", "checkpoint_dir")
     about = {
         "schema_version": 1,
         "classes": classes,
@@ -208,6 +170,72 @@ def main(args):
             "torchvision": torchvision.__version__,
         },
     }
+    decides = {"hyperparameters": about["hyperparameters"], "files": files, "processes": world_size}
+    checkpoints = checkpoint.Checkpoint(args.checkpoint_dir, decides, head, optimizer, train_loader.generator)
+    history, best = checkpoints.restore()
+    resumed_from = len(history) or None
+    interruption.listen()
+    with suppress(interruption.Stopped):
+        for epoch in range(len(history) + 1, args.epochs + 1):
+            started = time.perf_counter()
+            timer.switch("train")
+            train_loss = train_one_epoch(network, train_loader, loss_fn, optimizer, debugger, timer, device)
+            check_finite(train_loss, epoch, args)
+            timer.switch("evaluate")
+            valid_loss, valid_accuracy, valid_logits = evaluate(network, valid_loader, loss_fn, debugger, timer, device)
+            check_finite(valid_loss, epoch, args)
+            row = {
+                "epoch": epoch,
+                "train_loss": train_loss,
+                "validation_loss": valid_loss,
+                "validation_accuracy": valid_accuracy,
+                "seconds": time.perf_counter() - started,
+            }
+            history.append(row)
+            say(
+                f"epoch={epoch} train:loss={train_loss:.6f} validation:loss={valid_loss:.6f} "
+                f"validation:accuracy={valid_accuracy:.6f} seconds={row['seconds']:.1f}"
+            )
+            if best is None or valid_loss < best["row"]["validation_loss"]:
+                learnt = {name: tensor.clone() for name, tensor in head.state_dict().items()}
+                best = {"row": row, "head": learnt, "logits": valid_logits}
+            timer.switch("save")
+            checkpoints.save(history, best)
+    if best is None:
+        sys.exit(128 + signal.SIGTERM)  # stopped within the first epoch: there is nothing to save
+    head.load_state_dict(best["head"])
+    metrics = {
+        "train:loss": best["row"]["train_loss"],
+        "validation:loss": best["row"]["validation_loss"],
+        "validation:accuracy": best["row"]["validation_accuracy"],
+    }
+    # SageMaker takes a metric's last value in the log as its final one. Tuning compares those, so the last one must be
+    # that of the model which is saved, not that of the last epoch.
+    say(
+        f"best epoch={best['row']['epoch']} validation:loss={metrics['validation:loss']:.6f} "
+        f"validation:accuracy={metrics['validation:accuracy']:.6f}"
+    )
+
+    predicted = ("valid", valid_set, best["logits"])
+    with suppress(interruption.Stopped):
+        if test_set is not None:
+            timer.switch("evaluate")
+            test_loss, test_accuracy, test_logits = evaluate(network, test_loader, loss_fn, debugger, timer, device)
+            ranks = label_ranks(test_logits, [label for _, label in test_set.samples])
+            metrics["test:loss"] = test_loss
+            metrics["test:accuracy"] = test_accuracy
+            metrics["test:top5_accuracy"] = (ranks <= 5).double().mean().item()
+            predicted = ("test", test_set, test_logits)
+            say(f"test:loss={test_loss:.6f} test:accuracy={test_accuracy:.6f}")
+
+    timer.switch("save")
+    stopped = len(history) < args.epochs or (test_set is not None and "test:loss" not in metrics)
+    if stopped:
+        say(f"SIGTERM: stopped after epoch {len(history)} of {args.epochs}; saving the best model so far")
+    debugger.close()  # before the model is saved: a hooked module must not get into an artifact
+    model.set_submodule(network, head_name, standardized.fold())
+    if not distributed.is_main():
+        return
     model_dir, output_dir = Path(args.model_dir), Path(args.output_data_dir)
     (model_dir / "code").mkdir(parents=True, exist_ok=True)
     output_dir.mkdir(parents=True, exist_ok=True)
@@ -221,56 +249,17 @@ def main(args):
     write_csv(output_dir / "predictions.csv", prediction_rows(classes, *predicted))
     timer.switch("save")
     phases = {name: round(seconds, 3) for name, seconds in timer.seconds.items()}
+    report = {
+        "counts": counts,
+        "best_epoch": best["row"]["epoch"],
+        "world_size": world_size,
+        "resumed_from_epoch": resumed_from,
+        "stopped": stopped,
+        "phases": phases,
+        "debugger": debugger.report(),
+    }
     with written_beside(output_dir / "metrics.json") as path:  # last: who sees it, sees all
-        report = {"counts": counts, "best_epoch": best["epoch"], "phases": phases, "debugger": debugger.report()}
         path.write_text(json.dumps(about | metrics | report, indent=2) + "\n")
-
-
-def train_one_epoch(network, loader, loss_fn, optimizer, debugger, timer, device):
-    """One pass over the loader; returns the mean loss over samples.
-
-    The network stays in eval mode: only its head learns, and that has neither dropout nor BatchNorm.
-    """
-    debugger.set_mode("TRAIN")
-    total = 0.0
-    for images, labels in timer.waiting(loader):
-        images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
-        optimizer.zero_grad()
-        loss = loss_fn(network(images), labels)
-        loss.backward()
-        optimizer.step()
-        total += loss.item() * len(labels)  # batch means alone would make the sum depend on the batch size
-    return total / len(loader.dataset)
-
-
-@torch.no_grad()
-def evaluate(network, loader, loss_fn, debugger, timer, device):
-    """Returns the mean loss over samples, the accuracy, and the logits (samples, classes) in the loader's order."""
-    debugger.set_mode("EVAL")
-    total, logits, labels = 0.0, [], []
-    for images, batch_labels in timer.waiting(loader):
-        batch_logits = network(images.to(device, non_blocking=True))
-        total += loss_fn(batch_logits, batch_labels.to(device, non_blocking=True)).item() * len(batch_labels)
-        logits.append(batch_logits.cpu())
-        labels += batch_labels.tolist()
-    logits = torch.cat(logits)
-    accuracy = (label_ranks(logits, labels) == 1).double().mean().item()
-    return total / len(labels), accuracy, logits
-
-
-def sample_images(train_set, eval_transform, args, device):
-    """A function that gives batches of some training images, as they look in evaluation: the same at each call."""
-    plain = copy.copy(train_set)
-    plain.transform = eval_transform
-    chosen = torch.randperm(len(plain), generator=torch.Generator().manual_seed(args.seed))[:CALIBRATION_IMAGES]
-    # Batches of a fixed size, or tuning the batch-size would tune the backbone; never of one image, which may not do.
-    loader = data.make_loader(Subset(plain, chosen.tolist()), 32, args.workers)
-    return lambda: (images.to(device) for images, _ in loader if len(images) > 1)
-
-
-def check_finite(loss, epoch, args):
-    if not math.isfinite(loss):
-        raise UserError(f"the loss is {loss} at epoch {epoch}; lower lr (it is {args.lr:g})")
 
 
 def write_failure_file(message):
@@ -283,12 +272,19 @@ def write_failure_file(message):
 
 if __name__ == "__main__":
     try:
+        distributed.join()
         main(parse_args())
-    except UserError as error:
-        # From a loader's process the error comes wrapped in that process's traceback.
-        message = str(error).rpartition("UserError: ")[2].strip()
-        write_failure_file(message)
-        sys.exit(f"error: {message}")
+        distributed.leave()
     except Exception as error:
-        write_failure_file(f"{type(error).__name__}: {error}")
-        raise
+        mendable = isinstance(error, UserError)
+        # From a loader's process the error comes wrapped in that process's traceback.
+        message = str(error).rpartition("UserError: ")[2].strip() if mendable else f"{type(error).__name__}: {error}"
+        if distributed.is_loss(error):
+            message = "another process of the job was killed (out of memory?) or hangs"
+        reason, was_here = distributed.first_failure(message)
+        write_failure_file(reason)
+        if mendable and was_here:
+            sys.exit(f"error: {message}")
+        if was_here:
+            raise
+        sys.exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -15,8 +16,10 @@ from typing import Any
 
 import psutil
 import pytest
+from click.testing import CliRunner
 
 from dogbreed_cli.breeds import draw_breeds
+from dogbreed_cli.cli import cli
 from dogbreed_cli.local.image import ensure
 
 # Small enough to train in a second; the ResNet50 of test_resnet50.py is the exception.
@@ -25,6 +28,15 @@ SMALL = {
     "DOGBREED_MODEL__IMAGE_SIZE": "64",
     "DOGBREED_MODEL__WEIGHTS": "none",
     "DOGBREED_TRAIN__WORKERS": "0",
+}
+
+# What no output and no file may hold, for those who set it.
+PLANTED = "planted-"
+SECRETS = {
+    "DOGBREED_TRAIN__ENVIRONMENT": json.dumps({"HF_TOKEN": f"{PLANTED}hf-token"}),
+    "AWS_ACCESS_KEY_ID": f"{PLANTED}access-key",
+    "AWS_SECRET_ACCESS_KEY": f"{PLANTED}secret-key",
+    "AWS_SESSION_TOKEN": f"{PLANTED}session-token",
 }
 
 
@@ -68,11 +80,25 @@ class Dogbreed:
         )
         result = subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
         assert result.returncode == code, f"{arguments}\n{result.stdout}\n{result.stderr}"
+        assert PLANTED not in result.stdout + result.stderr, "a secret is shown"
         return result
 
     def json(self, *arguments: str, code: int = 0) -> dict[str, Any]:
         """The one JSON document on stdout."""
         return json.loads(self.run("--json", *arguments, code=code).stdout)
+
+
+@dataclass(frozen=True)
+class InProcess(Dogbreed):
+    """The same in this process, which then imports boto3 and SageMaker's SDK once for many commands."""
+
+    def run(self, *arguments: str, code: int = 0, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
+        wanted = clean_environment(**{**SMALL, **self.environment})
+        environment = {name: wanted.get(name) for name in {*os.environ, *wanted}}
+        with contextlib.chdir(self.folder):
+            done = CliRunner(env=environment).invoke(cli, list(arguments), input=stdin)
+        assert done.exit_code == code, f"{arguments}\n{done.output}\n{done.exception!r}"
+        return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:

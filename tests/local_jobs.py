@@ -6,9 +6,11 @@ job runs in `quick_image`: another interpreter with a `sagemaker_training` of tw
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -61,10 +63,11 @@ class Machine:
 
     folder: Path
     image: str
+    s3_endpoint: str | None = None
 
     @cached_property
     def home(self) -> Home:
-        return Home(self.folder / "home")
+        return Home(self.folder / "home", self.s3_endpoint)
 
     @cached_property
     def session(self) -> Any:
@@ -126,6 +129,17 @@ class Machine:
         }
         return {member: value for member, value in request.items() if value != []}
 
+    def keys(self, prefix: str) -> list[str]:
+        """What is below a prefix, without it."""
+        answer = self.s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix)
+        return [entry["Key"].removeprefix(prefix) for entry in answer.get("Contents", [])]
+
+    def unpack(self, job: str, archive: str) -> dict[str, bytes]:
+        """The files in one of a training job's archives."""
+        content = self.get(f"s3://{BUCKET}/jobs/{job}/output/{archive}")
+        with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+            return {member.name: tar.extractfile(member).read() for member in tar if member.isfile()}  # type: ignore[union-attr]
+
     def train(self, name: str, script: str = "", **more: Any) -> None:
         self.sagemaker.create_training_job(**self.training(name, script, **more))
 
@@ -180,9 +194,9 @@ class Machine:
 
 
 @contextmanager
-def machine_in(folder: Path, image: str = "") -> Iterator[Machine]:
+def machine_in(folder: Path, image: str = "", s3_endpoint: str | None = None) -> Iterator[Machine]:
     """A machine whose processes are gone afterwards, whatever became of the test."""
-    machine = Machine(folder, image or build_quick_image(folder / "image"))
+    machine = Machine(folder, image or build_quick_image(folder / "image"), s3_endpoint)
     try:
         yield machine
     finally:

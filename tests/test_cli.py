@@ -27,6 +27,7 @@ HEAVY = {"boto3", "botocore", "pydantic", "pydantic_settings", "rich", "torch", 
          "sklearn", "matplotlib", "jinja2", "requests", "urllib3", "psutil", "platformdirs"}  # fmt: skip
 LEAVES: dict[type[errors.DogbreedError], int] = {
     errors.DogbreedError: 1,
+    errors.NotFound: 1,
     errors.UsageError: 2,
     errors.Declined: 3,
     errors.AccessError: 4,

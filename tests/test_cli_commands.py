@@ -13,7 +13,7 @@ from botocore.validate import ParamValidator
 from click.testing import CliRunner
 from conftest import SMALL, Dogbreed
 
-from dogbreed_cli import requests
+from dogbreed_cli import endpoint_requests, requests
 from dogbreed_cli.cli import cli
 from dogbreed_cli.config import Config
 from dogbreed_cli.local import BUCKET, ROLE_ARN, Home, connect, wire
@@ -57,7 +57,7 @@ def make_model(folder: Path, name: str, by_hand: bool = False) -> Any:
     s3.put_object(Bucket=BUCKET, Key="model.tar.gz", Body=b"never served")
     # The image, which CreateModel looks for, is this interpreter.
     site = requests.Site(BUCKET, ROLE_ARN, Path(sys.executable).as_uri())
-    request = requests.model(Config(), site, name, f"s3://{BUCKET}/model.tar.gz")
+    request = endpoint_requests.model(Config(), site, name, f"s3://{BUCKET}/model.tar.gz")
     client.create_model(**{**request, "Tags": [] if by_hand else request["Tags"]})
     return client
 
@@ -149,9 +149,9 @@ def test_teardown_where_nobody_can_be_asked(folder: Path) -> None:
     assert "--yes" in found["fix"]
     assert invoke("teardown", code=2).stdout == ""
     planned = document("teardown", "--dry-run")["planned"]
-    assert [(item["kind"], item["name"]) for item in planned] == [("model", "dogbreed-train-1")]
-    assert len(client.list_models()["Models"]) == 1
-    assert [item["name"] for item in document("teardown", "--yes")["removed"]] == ["dogbreed-train-1"]
+    (model,) = client.list_models()["Models"]
+    assert [(item["kind"], item["name"]) for item in planned] == [("model", model["ModelName"])]
+    assert [item["name"] for item in document("teardown", "--yes")["removed"]] == [model["ModelName"]]
     assert client.list_models()["Models"] == []
 
 

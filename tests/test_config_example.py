@@ -46,7 +46,12 @@ def test_the_example_has_every_key() -> None:
         for key in path:
             assert key in node, f"config.example.toml says nothing of {'.'.join(path)}"
             node = node[key]
-    written = {(*path, key) for path, table in walk(document) for key in table if not isinstance(table[key], dict)}
+    written = {
+        (*path, key)
+        for path, table in walk(document)
+        for key in table
+        if not table[key] or not isinstance(table[key], dict)
+    }
     assert {path for path in written if "ranges" not in path} == set(keys(Config))
 
 

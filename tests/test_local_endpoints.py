@@ -48,7 +48,13 @@ def machine(tmp_path_factory: pytest.TempPathFactory, image_python: Path) -> Ite
         yield machine
 
 
-def make_config(machine: Machine, name: str, script: str = SERVE, archive: bytes | None = None) -> None:
+ON_INSTANCES = {"InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+SERVERLESS = {"ServerlessConfig": {"MemorySizeInMB": 3072, "MaxConcurrency": 7}}
+
+
+def make_config(
+    machine: Machine, name: str, script: str = SERVE, archive: bytes | None = None, on: Any = ON_INSTANCES
+) -> None:
     """A model that answers with its name, and an endpoint config of it."""
     folder = machine.folder / name
     (folder / "code").mkdir(parents=True)
@@ -68,7 +74,7 @@ def make_config(machine: Machine, name: str, script: str = SERVE, archive: bytes
             },
         },
     )
-    variant = {"VariantName": "AllTraffic", "ModelName": name, "InstanceType": "ml.m5.large", "InitialInstanceCount": 1}
+    variant = {"VariantName": "AllTraffic", "ModelName": name, **on}
     machine.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
 
 
@@ -212,6 +218,9 @@ def test_a_failed_update_keeps_the_old_model(dogs: Machine) -> None:
     assert "ping health check" in described["FailureReason"]
     assert invoke(dogs, "dogs") == before
     assert len(servers(dogs, "dogs")) == 1
+    make_config(dogs, "clouds", on=SERVERLESS)
+    refused = dogs.error("update_endpoint", EndpointName="dogs", EndpointConfigName="clouds")
+    assert refused == ("ValidationException", "An endpoint on instances cannot be updated to a serverless one.")
 
 
 def test_delete_ends_the_process_and_the_name_is_free_at_once(dogs: Machine) -> None:
@@ -257,9 +266,12 @@ def test_endpoints_that_cannot_start_fail_with_reason_and_log(machine: Machine) 
 
 
 def test_a_server_that_ends_makes_the_endpoint_failed(machine: Machine) -> None:
-    make_config(machine, "mortal")
+    make_config(machine, "mortal", on=SERVERLESS)
     create(machine, "mortal")
-    settled(machine, "mortal")
+    (variant,) = settled(machine, "mortal")["ProductionVariants"]
+    assert variant["CurrentServerlessConfig"] == SERVERLESS["ServerlessConfig"]
+    assert "CurrentInstanceCount" not in variant
+    assert '"model": "mortal"' in invoke(machine, "mortal")
     with pytest.raises(machine.runtime.exceptions.ModelError):
         invoke(machine, "mortal", b"exit")
     wait_for(lambda: status(machine, "mortal") == "Failed", 10)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -20,8 +21,9 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from moto.server import ThreadedMotoServer
 
-from dogbreed_cli.local import wire
+from dogbreed_cli.local import Home, wire
 from dogbreed_cli.local.errors import AwsError
+from dogbreed_cli.local.http_server import Server
 from dogbreed_cli.local.s3 import S3
 from dogbreed_cli.local.s3_names import encode_key
 
@@ -86,9 +88,22 @@ def local(store: S3) -> Any:
     return client
 
 
-@pytest.fixture(params=["local", "moto"])
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """(client of our own S3 over HTTP)"""
+    server = Server(Home(tmp_path_factory.mktemp("served")))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    session = boto3.Session("local", "local", region_name="us-east-1")
+    yield session.client("s3", config=PATH_STYLE, endpoint_url=server.url)
+    server.shutdown()
+    thread.join()
+    server.finish(seconds=5)
+
+
+@pytest.fixture(params=["local", "served", "moto"])
 def s3(request: pytest.FixtureRequest, store: S3) -> Any:
-    return make_client(store) if request.param == "local" else request.getfixturevalue("moto")
+    return make_client(store) if request.param == "local" else request.getfixturevalue(request.param)
 
 
 @pytest.fixture
@@ -107,7 +122,7 @@ def fails(code: str, status: int, call: Any, **parameters: Any) -> dict[str, Any
 
 
 def is_ours(s3: Any) -> bool:
-    return bool(s3.meta.endpoint_url.endswith("amazonaws.com"))
+    return bool(s3.list_buckets()["Owner"]["DisplayName"] == "local")
 
 
 def keys_of(response: dict[str, Any]) -> list[str]:
@@ -322,6 +337,22 @@ def test_multipart(s3: Any, bucket: str) -> None:
     fails("NoSuchUpload", 404, s3.abort_multipart_upload, **here, UploadId="never-was")
 
 
+def test_parts_may_be_copied(s3: Any, bucket: str) -> None:
+    data = os.urandom(6 << 20)
+    etag = s3.put_object(Bucket=bucket, Key="from", Body=data)["ETag"]
+    here = {"Bucket": bucket, "Key": "to"}
+    here_too = {**here, "UploadId": s3.create_multipart_upload(**here)["UploadId"]}
+    source = {"CopySource": {"Bucket": bucket, "Key": "from"}, "CopySourceIfMatch": etag}
+    parts = []
+    for number, bounds in ((1, f"bytes=0-{(5 << 20) - 1}"), (2, f"bytes={5 << 20}-{len(data) - 1}")):
+        copied = s3.upload_part_copy(**here_too, **source, PartNumber=number, CopySourceRange=bounds)
+        parts.append({"PartNumber": number, "ETag": copied["CopyPartResult"]["ETag"]})
+    s3.complete_multipart_upload(**here_too, MultipartUpload={"Parts": parts})
+    assert s3.get_object(**here)["Body"].read() == data
+    assert s3.get_object_tagging(**here)["TagSet"] == []
+    fails("NoSuchKey", 404, s3.get_object_tagging, Bucket=bucket, Key="nothing")
+
+
 def test_files_are_transferred_in_parts(s3: Any, bucket: str, tmp_path: Path) -> None:
     data = os.urandom(17 << 20)
     (tmp_path / "from").write_bytes(data)
@@ -352,6 +383,16 @@ def test_no_key_leaves_its_folder(local: Any, store: S3, tmp_path: Path, key: st
     assert [p.name for p in tmp_path.iterdir()] == ["s3"]
     local.delete_object(Bucket="bucket", Key=key)
     local.delete_bucket(Bucket="bucket")
+
+
+@pytest.mark.parametrize("key", PATHS_IN_DISGUISE)
+def test_no_key_is_lost_on_its_way(served: Any, key: str) -> None:
+    served.create_bucket(Bucket="disguised")
+    served.put_object(Bucket="disguised", Key=key, Body=b"inside")
+    assert served.get_object(Bucket="disguised", Key=key)["Body"].read() == b"inside"
+    assert keys_of(served.list_objects_v2(Bucket="disguised")) == [key]
+    served.delete_objects(Bucket="disguised", Delete={"Objects": [{"Key": key}]})
+    served.delete_bucket(Bucket="disguised")
 
 
 def test_names_are_reversible(store: S3, local: Any) -> None:

@@ -18,6 +18,7 @@ from local_jobs import Machine, machine_in
 from dogbreed_cli.local import BUCKET, ROLE_ARN
 from dogbreed_cli.local.records import Records
 
+RESOURCES = {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1}
 CREATE = "create_training_job"
 
 
@@ -59,15 +60,47 @@ def test_names_must_be_new_known_and_well_formed(machine: Machine) -> None:
         ({"ResourceConfig": None}, "ResourceConfig is required"),
         ({"StoppingCondition": None}, "StoppingCondition is required"),
         ({"RoleArn": "not-an-arn-at-all-but-long"}, "roleArn"),
-        ({"EnableManagedSpotTraining": True}, "EnableManagedSpotTraining"),
+        ({"EnableManagedSpotTraining": True}, "must be present"),
+        (
+            {
+                "EnableManagedSpotTraining": True,
+                "StoppingCondition": {"MaxRuntimeInSeconds": 9, "MaxWaitTimeInSeconds": 8},
+            },
+            "greater than or equal to MaxRuntimeInSeconds",
+        ),
         ({"EnableNetworkIsolation": True}, "EnableNetworkIsolation"),
-        ({"CheckpointConfig": {"S3Uri": "s3://b/c"}}, "CheckpointConfig"),
+        ({"EnableInterContainerTrafficEncryption": True}, "EnableInterContainerTrafficEncryption"),
+        ({"VpcConfig": {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}}, "VpcConfig"),
+        ({"CheckpointConfig": {"S3Uri": "https://b/c"}}, "Invalid S3 URI"),
+        ({"CheckpointConfig": {"S3Uri": "s3://b/c", "LocalPath": "/opt/ml/model"}}, "/opt/ml/model"),
+        ({"CheckpointConfig": {"S3Uri": "s3://b/c", "LocalPath": "/opt/ml/../etc"}}, "/opt/ml/../etc"),
+        ({"CheckpointConfig": {"S3Uri": "s3://b/c", "LocalPath": "/checkpoints"}}, "/checkpoints"),
+        ({"ProfilerConfig": {"ProfilingIntervalInMilliseconds": 500}}, "S3OutputPath is required"),
+        (
+            {"ProfilerConfig": {"S3OutputPath": "s3://b/c", "ProfilingIntervalInMilliseconds": 300}},
+            "100, 200, 500, 1000, 5000, 60000",
+        ),
+        (
+            {"ProfilerConfig": {"S3OutputPath": "s3://b/c", "ProfilingParameters": {"a": "b"}}},
+            "ProfilerConfig.ProfilingParameters",
+        ),
+        (
+            {"DebugHookConfig": {"S3OutputPath": "s3://b/c", "LocalPath": "/tmp/tensors"}},
+            "/opt/ml/output/tensors",
+        ),
+        ({"DebugRuleConfigurations": [{"RuleConfigurationName": "r", "RuleEvaluatorImage": "i"}]}, "DebugRule"),
+        ({"ProfilerRuleConfigurations": [{"RuleConfigurationName": "r", "RuleEvaluatorImage": "i"}]}, "ProfilerRule"),
         ({"RetryStrategy": {"MaximumRetryAttempts": 3}}, "RetryStrategy"),
         ({"OutputDataConfig": {"S3OutputPath": "s3://b/c", "KmsKeyId": "key"}}, "OutputDataConfig.KmsKeyId"),
         ({"OutputDataConfig": {"S3OutputPath": "https://b/c"}}, "Invalid S3 URI"),
-        ({"StoppingCondition": {"MaxRuntimeInSeconds": 9, "MaxWaitTimeInSeconds": 9}}, "MaxWaitTimeInSeconds"),
-        ({"ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 1}}, "one instance"),
-        ({"ResourceConfig": {"InstanceType": "ml.none", "InstanceCount": 1, "VolumeSizeInGB": 1}}, "enum value set"),
+        (
+            {"StoppingCondition": {"MaxRuntimeInSeconds": 9, "MaxWaitTimeInSeconds": 9}},
+            "only supported when EnableManagedSpotTraining",
+        ),
+        ({"ResourceConfig": {**RESOURCES, "VolumeKmsKeyId": "key"}}, "ResourceConfig.VolumeKmsKeyId"),
+        ({"ResourceConfig": {**RESOURCES, "InstanceCount": 2}}, "one instance"),
+        ({"ResourceConfig": {**RESOURCES, "InstanceType": "ml.none"}}, "enum value set"),
+        ({"AlgorithmSpecification": {"TrainingInputMode": "Pipe"}}, "input mode Pipe"),
         ({"AlgorithmSpecification": {"TrainingInputMode": "File", "TrainingImage": "pytorch:2.6"}}, "container image"),
         (
             {"AlgorithmSpecification": {"TrainingInputMode": "File", "TrainingImage": "file:///etc/passwd"}},
@@ -96,6 +129,8 @@ def test_channels_and_metrics_are_checked(machine: Machine) -> None:
     request = machine.training("refused", channels={"train": f"s3://{BUCKET}/x"}, metrics=["loss"])
     twice = {**request, "InputDataConfig": request["InputDataConfig"] * 2}
     assert "must be unique" in machine.error(CREATE, **twice)[1]
+    pipe = {**request["InputDataConfig"][0], "InputMode": "Pipe"}
+    assert "input mode Pipe" in machine.error(CREATE, **{**request, "InputDataConfig": [pipe]})[1]
     request["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3DataType"] = "ManifestFile"
     assert "S3Prefix" in machine.error(CREATE, **request)[1]
     request = machine.training("refused", metrics=["loss"])
@@ -160,13 +195,8 @@ def test_models_and_endpoint_configs(machine: Machine) -> None:
         other = {**model, "ModelName": "other", "PrimaryContainer": {**container, "ModelDataUrl": url}}
         code, message = machine.error("create_model", **other)
         assert (code, message) == ("ValidationException", f"Could not find model data at {url}.")
-    serverless = {
-        "VariantName": "v",
-        "ModelName": "m",
-        "ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 1},
-    }
-    refused = machine.error("create_endpoint_config", EndpointConfigName="d", ProductionVariants=[serverless])
-    assert "ServerlessConfig" in refused[1]
+    for change in ({"EnableNetworkIsolation": True}, {"VpcConfig": {"SecurityGroupIds": ["s"], "Subnets": ["n"]}}):
+        assert next(iter(change)) in machine.error("create_model", **{**model, **change})[1]
     machine.sagemaker.delete_endpoint_config(EndpointConfigName="c")
     machine.sagemaker.delete_model(ModelName="m")
     for operation, request in (
@@ -179,6 +209,36 @@ def test_models_and_endpoint_configs(machine: Machine) -> None:
     ):
         code, message = machine.error(operation, **request)
         assert (code, message[:14]) == ("ValidationException", "Could not find")
+
+
+SERVERLESS = {"VariantName": "v", "ModelName": "s", "ServerlessConfig": {"MemorySizeInMB": 2048, "MaxConcurrency": 5}}
+CAPTURE = {"InitialSamplingPercentage": 5, "DestinationS3Uri": "s3://b/c", "CaptureOptions": [{"CaptureMode": "Input"}]}
+
+
+def test_serverless_endpoint_configs(machine: Machine) -> None:
+    container = {"Image": machine.image, "ModelDataUrl": machine.put("models/s/model.tar.gz", b"any")}
+    machine.sagemaker.create_model(ModelName="s", ExecutionRoleArn=ROLE_ARN, PrimaryContainer=container)
+    request = {"EndpointConfigName": "s", "ProductionVariants": [SERVERLESS]}
+    off = {**CAPTURE, "EnableCapture": False}
+    machine.sagemaker.create_endpoint_config(**request, DataCaptureConfig=off)
+    described = machine.sagemaker.describe_endpoint_config(EndpointConfigName="s")
+    assert (described["ProductionVariants"], described["DataCaptureConfig"]) == ([SERVERLESS], off)
+    machine.sagemaker.delete_endpoint_config(EndpointConfigName="s")
+    sizes = SERVERLESS["ServerlessConfig"]
+    for change, words in (
+        ({"ServerlessConfig": {**sizes, "MemorySizeInMB": 1500}}, "Invalid MemorySizeInMB 1500"),
+        ({"ServerlessConfig": {**sizes, "MemorySizeInMB": 7168}}, "less than or equal to 6144"),
+        ({"ServerlessConfig": {**sizes, "MaxConcurrency": 201}}, "less than or equal to 200"),
+        ({"ServerlessConfig": {**sizes, "ProvisionedConcurrency": 1}}, "ServerlessConfig.ProvisionedConcurrency"),
+        ({"InstanceType": "ml.m5.large"}, "together with ServerlessConfig"),
+    ):
+        variants = [{**SERVERLESS, **change}]
+        refused = machine.error("create_endpoint_config", EndpointConfigName="s", ProductionVariants=variants)
+        assert (refused[0], words in refused[1]) == ("ValidationException", True), refused
+    assert "DataCaptureConfig" in machine.error("create_endpoint_config", **request, DataCaptureConfig=CAPTURE)[1]
+    assert "KmsKeyId" in machine.error("create_endpoint_config", **request, KmsKeyId="key")[1]
+    neither = {"EndpointConfigName": "s", "ProductionVariants": [{"VariantName": "v", "ModelName": "s"}]}
+    assert "InstanceType, are required" in machine.error("create_endpoint_config", **neither)[1]
 
 
 def test_an_operation_that_is_not_there_says_so(machine: Machine) -> None:

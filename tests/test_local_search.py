@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
-from dogbreed_cli.local import tuning
+from dogbreed_cli.local import tuning, tuning_criteria
 
 LR = {"Name": "lr", "MinValue": "0.001", "MaxValue": "1", "ScalingType": "Logarithmic"}
 KINDS = {"Name": "kind", "Values": ['"good"', '"poor"']}
@@ -101,4 +102,23 @@ def test_three_that_do_not_improve_end_the_search(scores: list[float], met: bool
     for kind, sign in (("Minimize", 1), ("Maximize", -1)):
         objective = {"Type": kind, "MetricName": "loss"}
         config = {"HyperParameterTuningJobObjective": objective, "TuningJobCompletionCriteria": criteria}
-        assert tuning.criterion_met(config, [sign * score for score in scores]) is met
+        assert tuning_criteria.criterion_met(config, timed(sign * score for score in scores)) is met
+
+
+def timed(scores: Iterable[float]) -> list[tuple[float, float]]:
+    return [(float(number), score) for number, score in enumerate(scores)]
+
+
+@pytest.mark.parametrize("switch", ["Enabled", "Disabled"])
+def test_ten_that_do_not_improve_are_convergence(switch: str) -> None:
+    config = {
+        "HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "loss"},
+        "TuningJobCompletionCriteria": {"ConvergenceDetected": {"CompleteOnConvergence": switch}},
+    }
+    scores = timed([2.0, 1.0, *[0.995] * 10])
+    assert not tuning_criteria.criterion_met(config, scores[:-1])
+    assert "ConvergenceDetectedTime" not in tuning_criteria.completion_details(config, scores[:-1])
+    assert tuning_criteria.criterion_met(config, scores) is (switch == "Enabled")
+    later = [*scores, *timed([0.1])]
+    told = {"NumberOfTrainingJobsObjectiveNotImproving": 0, "ConvergenceDetectedTime": 11.0}
+    assert tuning_criteria.completion_details(config, later) == told

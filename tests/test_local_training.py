@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,18 +84,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 
 
 def seen_by_good(machine: Machine) -> dict[str, Any]:
-    return json.loads(unpack(machine, "good", "output.tar.gz")["seen.json"])
-
-
-def unpack(machine: Machine, job: str, archive: str) -> dict[str, bytes]:
-    content = machine.get(f"s3://{BUCKET}/jobs/{job}/output/{archive}")
-    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
-        return {member.name: tar.extractfile(member).read() for member in tar if member.isfile()}  # type: ignore[union-attr]
-
-
-def keys(machine: Machine, prefix: str) -> list[str]:
-    answer = machine.s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix)
-    return [entry["Key"].removeprefix(prefix) for entry in answer.get("Contents", [])]
+    return json.loads(machine.unpack("good", "output.tar.gz")["seen.json"])
 
 
 def test_statuses_follow_one_another(real: Machine) -> None:
@@ -121,9 +108,9 @@ def test_last_value_of_a_metric_is_final(real: Machine) -> None:
 def test_artifacts_are_in_s3(real: Machine) -> None:
     uri = f"s3://{BUCKET}/jobs/good/output/model.tar.gz"
     assert real.describe("good")["ModelArtifacts"] == {"S3ModelArtifacts": uri}
-    model = unpack(real, "good", "model.tar.gz")
+    model = real.unpack("good", "model.tar.gz")
     assert model == {"model.bin": bytes(range(256)) * 1000, "code/serve.py": b"# serves"}
-    assert set(unpack(real, "good", "output.tar.gz")) == {"seen.json"}
+    assert set(real.unpack("good", "output.tar.gz")) == {"seen.json"}
 
 
 def test_hyperparameters_and_environment_arrive_and_nothing_of_the_callers(real: Machine) -> None:
@@ -159,8 +146,8 @@ def test_a_script_that_raises_fails_with_its_own_words(real: Machine) -> None:
     assert "there are no dogs in this picture" in job["FailureReason"]
     assert job["FailureReason"].endswith("exit code: 1")
     assert "there are no dogs in this picture" in real.log("bad")
-    assert keys(real, "jobs/bad/output/") == ["output.tar.gz"]
-    assert unpack(real, "bad", "output.tar.gz") == {"partial.txt": b"so far"}
+    assert real.keys("jobs/bad/output/") == ["output.tar.gz"]
+    assert real.unpack("bad", "output.tar.gz") == {"partial.txt": b"so far"}
 
 
 def test_an_ended_job_leaves_its_log_alone_behind(real: Machine) -> None:
@@ -226,7 +213,7 @@ def test_a_script_may_make_its_folders_anew(quick: Machine) -> None:
         "tidy", "import os, shutil\nfor n in ('MODEL', 'OUTPUT_DATA'): shutil.rmtree(os.environ[f'SM_{n}_DIR'])"
     )
     assert quick.ended("tidy")["TrainingJobStatus"] == "Completed"
-    assert keys(quick, "jobs/tidy/output/") == ["model.tar.gz"]
+    assert quick.keys("jobs/tidy/output/") == ["model.tar.gz"]
 
 
 # Its parent, the toolkit, dies of SIGTERM at once; this one needs a moment to save what it has.
@@ -252,7 +239,7 @@ def test_stop_gives_the_script_time_and_keeps_its_model(quick: Machine) -> None:
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "Stopped")
     steps = [step["Status"] for step in job["SecondaryStatusTransitions"]]
     assert steps == ["Starting", "Downloading", "Training", "Stopping", "Stopped"]
-    assert unpack(quick, "stopped", "model.tar.gz") == {"model.txt": b"saved"}
+    assert quick.unpack("stopped", "model.tar.gz") == {"model.txt": b"saved"}
     code, message = quick.error("stop_training_job", TrainingJobName="stopped")
     assert code == "ValidationException"
     assert "Stopped" in message
@@ -268,7 +255,7 @@ def test_max_runtime_stops_the_job(quick: Machine) -> None:
     quick.train("too-long", SAVE_ON_SIGTERM, max_run=1)
     job = quick.ended("too-long", 20)
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
-    assert unpack(quick, "too-long", "model.tar.gz") == {"model.txt": b"saved"}
+    assert quick.unpack("too-long", "model.tar.gz") == {"model.txt": b"saved"}
     assert "FailureReason" not in job
 
 

@@ -11,7 +11,8 @@ from conftest import wait_for
 from local_jobs import Machine, machine_in
 from test_local_search import KINDS, LR, draw
 
-from dogbreed_cli.local import tuning
+from dogbreed_cli.local import tuning, tuning_jobs
+from dogbreed_cli.local.records import Records
 
 # The objective is best (0) at lr = 0.1 and batch 32. `steps` lines, `wait` seconds apart.
 TRIAL = """
@@ -139,7 +140,8 @@ def test_grid_tries_every_combination_once(machine: Machine) -> None:
     sizes = {"Name": "batch-size", "Values": ["16", "32", "64"]}
     ranges = {"ParameterRanges": {"CategoricalParameterRanges": [KINDS, sizes]}}
     start(machine, "grid", most=None, parallel=3, config={"Strategy": "Grid", **ranges})
-    start(machine, "grid-2", most=2, config={"Strategy": "Grid", **ranges})
+    few = {"ParameterRanges": {"CategoricalParameterRanges": [KINDS]}}
+    start(machine, "grid-2", most=2, config={"Strategy": "Grid", **few})
     assert machine.ended_tuning("grid")["HyperParameterTuningJobStatus"] == "Completed"
     found = sorted((choice["kind"], choice["batch-size"]) for choice in tuned(machine, "grid"))
     assert found == [(kind, size) for kind in ('"good"', '"poor"') for size in ("16", "32", "64")]
@@ -235,6 +237,42 @@ def test_a_reached_target_ends_the_search(machine: Machine) -> None:
     assert len(machine.trials("target")) < 3
 
 
+def test_the_longest_runtime_ends_the_search(machine: Machine) -> None:
+    """Two minutes are the shortest that AWS takes: the job is made two minutes older."""
+    limits = {"MaxNumberOfTrainingJobs": 50, "MaxParallelTrainingJobs": 2, "MaxRuntimeInSeconds": 120}
+    start(machine, "too-long", config={"ResourceLimits": limits}, static={"wait": 60})
+    wait_for(lambda: machine.log("too-long-").count("loss=") == 2 if machine.said("too-long-", "loss=") else False)
+    age = lambda record: record.update(CreationTime=record["CreationTime"] - 120)  # noqa: E731
+    Records(machine.home.records).update(tuning_jobs.KIND, "too-long", age)
+    job = machine.ended_tuning("too-long", 30)
+    assert job["HyperParameterTuningJobStatus"] == "Completed"
+    assert job["TrainingJobStatusCounters"]["Stopped"] == len(machine.trials("too-long")) == 2
+    assert job["ConsumedResources"]["RuntimeInSeconds"] >= 120
+    assert job["TuningJobCompletionDetails"]["NumberOfTrainingJobsObjectiveNotImproving"] <= 1
+
+
+def test_a_warm_start_on_identical_data(machine: Machine) -> None:
+    parents = {"ParentHyperParameterTuningJobs": [{"HyperParameterTuningJobName": "first"}]}
+    warm = {**parents, "WarmStartType": "IdenticalDataAndAlgorithm"}
+    kinds = {"ParameterRanges": {"CategoricalParameterRanges": [KINDS]}}
+    start(machine, "first", most=None, config={"Strategy": "Grid", **kinds})
+    machine.ended_tuning("first")
+    poor = {"ParameterRanges": {"CategoricalParameterRanges": [{**KINDS, "Values": ['"poor"']}]}}
+    start(machine, "second", most=None, config={"Strategy": "Grid", **poor}, WarmStartConfig=warm)
+    job = machine.ended_tuning("second")
+    assert job["BestTrainingJob"]["TunedHyperParameters"] == {"kind": '"poor"'}
+    assert job["OverallBestTrainingJob"]["TunedHyperParameters"] == {"kind": '"good"'}
+    assert job["OverallBestTrainingJob"]["TuningJobName"] == "first"
+    create = "create_hyper_parameter_tuning_job"
+    other = request(machine, "third", config=kinds, WarmStartConfig=warm)
+    source = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://dogbreed-local/other"}}
+    other["TrainingJobDefinition"]["InputDataConfig"] = [{"ChannelName": "train", "DataSource": source}]
+    assert "input data and the training image" in machine.error(create, **other)[1]
+    for kind in ("IdenticalDataAndAlgorithm", "TransferLearning"):
+        more = request(machine, "third", WarmStartConfig={**parents, "WarmStartType": kind})
+        assert "must remain the same" in machine.error(create, **more)[1]
+
+
 def test_warm_start_learns_from_its_parents_and_searches_on(machine: Machine) -> None:
     start(machine, "parent", most=3, parallel=3, config={"RandomSeed": 3})
     kinds = {"CategoricalParameterRanges": [{"Name": "kind", "Values": ['"good"', '"poor"']}]}
@@ -306,7 +344,8 @@ def test_parents_trials_are_told_to_the_study(machine: Machine) -> None:
         ),
         ({"HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "los"}}, "[los]"),
         ({"ResourceLimits": {"MaxParallelTrainingJobs": 1}}, "MaxNumberOfTrainingJobs is required"),
-        ({"TuningJobCompletionCriteria": {"ConvergenceDetected": {"CompleteOnConvergence": "Enabled"}}}, "Convergence"),
+        ({"Strategy": "Grid", "ParameterRanges": {"CategoricalParameterRanges": [KINDS]}}, "combinations when"),
+        ({"TuningJobCompletionCriteria": {"ConvergenceDetected": {"CompleteOnConvergence": "Maybe"}}}, "enum value"),
     ],
 )
 def test_what_aws_refuses_is_refused(machine: Machine, change: dict[str, Any], words: str) -> None:

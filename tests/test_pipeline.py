@@ -6,9 +6,11 @@ One run of the pipeline is shared by the tests of this file; each looks at anoth
 from __future__ import annotations
 
 import csv
+import gzip
 import http.server
 import json
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import Any
 
 import boto3
 import pytest
-from conftest import Dogbreed, processes_of
+from conftest import PLANTED, SECRETS, Dogbreed, processes_of
 
 from dogbreed_cli.local import BUCKET, Home, connect
 
@@ -44,13 +46,14 @@ class Pipeline:
 @pytest.fixture(scope="session")
 def pipeline(dogs: Path, image_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     """upload, upload again, tune, train, report and deploy; torn down after the last test."""
-    dogbreed = Dogbreed(tmp_path_factory.mktemp("pipeline"), {"OMP_NUM_THREADS": "1"})
+    dogbreed = Dogbreed(tmp_path_factory.mktemp("pipeline"), {"OMP_NUM_THREADS": "1", **SECRETS})
+    (dogbreed.folder / ".env").write_text(f"AWS_SECRET_ACCESS_KEY={PLANTED}dotenv")
     results = {"upload": dogbreed.json("upload", str(dogs)), "upload again": dogbreed.json("upload", str(dogs))}
     tuned = dogbreed.run("tune", "--max-jobs", "4")
     name = re.search(r"tuning job (\S+)", tuned.stderr)
     assert name
     results["tune"] = dogbreed.json("tune", "--attach", name[1])
-    results["train"] = dogbreed.json("train", "--from-best", "--epochs", "20")
+    results["train"] = dogbreed.json("-v", "train", "--from-best", "--epochs", "20")
     results["report"] = dogbreed.json("report")
     results["deploy"] = dogbreed.json("deploy")
     yield Pipeline(dogbreed, results, tuned.stdout)
@@ -153,7 +156,8 @@ def test_a_second_deploy_changes_nothing_and_another_job_updates(pipeline: Pipel
     after = client.describe_endpoint(EndpointName="dogbreed-endpoint")
     assert after["EndpointConfigName"] == updated["endpoint_config"] != before["EndpointConfigName"]
     # What served before is gone, and only that.
-    assert [m["ModelName"] for m in client.list_models()["Models"]] == [trial]
+    (model,) = client.list_models()["Models"]
+    assert model["ModelName"].startswith(f"{trial}-")
     assert [c["EndpointConfigName"] for c in client.list_endpoint_configs()["EndpointConfigs"]] == [
         updated["endpoint_config"]
     ]
@@ -194,6 +198,24 @@ def test_status_and_logs_find_it_from_a_new_process(pipeline: Pipeline) -> None:
     assert "test:accuracy=" in pipeline.dogbreed.run("logs").stdout
     trial = pipeline.results["tune"]["trials"][0]["TrainingJobName"]
     assert "epoch=3" in pipeline.dogbreed.run("logs", trial, "-f").stdout
+
+
+def test_no_secret_is_in_anything_that_the_jobs_left(pipeline: Pipeline) -> None:
+    """Logs, archives, the page; but a job's record has its Environment, as AWS's has: for its owner alone."""
+    folder, trained, records = pipeline.dogbreed.folder, pipeline.results["train"]["training_job"], 0
+    described = pipeline.boto.client("sagemaker").describe_training_job(TrainingJobName=trained)
+    assert PLANTED in described["Environment"]["HF_TOKEN"], "the job had none to tell"
+    for path in folder.rglob("*"):
+        if not path.is_file() or path.name == ".env":
+            continue
+        data = path.read_bytes()
+        if path.suffix == ".json" and "sagemaker" in path.relative_to(folder).parts:
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+            records += PLANTED.encode() in data
+        else:  # a tar's members lie in it as they are
+            assert PLANTED.encode() not in (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data), path
+    assert records == 6, "the tuning job, its four trials and the training job"
+    assert "Environment variables:" in pipeline.dogbreed.run("logs").stdout, "what the toolkit prints of it"
 
 
 def test_quality_gate(pipeline: Pipeline) -> None:

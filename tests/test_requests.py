@@ -7,6 +7,8 @@ import json
 import os
 import random
 import re
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import botocore.session
 import pytest
 from botocore.validate import ParamValidator
 
-from dogbreed_cli import requests
+from dogbreed_cli import endpoint_requests, requests
 from dogbreed_cli.config import Config, load, merge, parse_assignment
 from dogbreed_cli.local import wire
 
@@ -24,6 +26,7 @@ SITE = requests.Site(
     bucket="sagemaker-us-east-1-123456789012",
     role_arn="arn:aws:iam::123456789012:role/service-role/AmazonSageMaker-ExecutionRole",
     image="763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.8.0-gpu-py312",
+    rule_image="503895931360.dkr.ecr.us-east-1.amazonaws.com/sagemaker-debugger-rules:latest",
 )
 INPUTS = requests.Inputs(
     source="s3://sagemaker-us-east-1-123456789012/dogbreed/source/0123456789abcdef/sourcedir.tar.gz",
@@ -32,6 +35,15 @@ INPUTS = requests.Inputs(
 )
 WITH_WEIGHTS = requests.Inputs(INPUTS.source, INPUTS.data, ("train",), "s3://bucket/dogbreed/weights/0123/resnet.pt")
 LONGEST = "a-b-c-d-e-f-g"  # 13 characters, the most that config.py allows
+CLOSED = replace(
+    SITE,
+    kms_key="arn:aws:kms:us-east-1:123456789012:key/outputs",
+    volume_kms_key="alias/volumes",
+    subnets=("subnet-1", "subnet-2"),
+    security_groups=("sg-1",),
+    network_isolation=True,
+    encrypt_traffic=True,
+)
 
 
 def settings(*assignments: str) -> Config:
@@ -71,14 +83,24 @@ def check(operation: str, request: dict[str, Any]) -> None:
         ('debugger.collections=["losses", "weights", "gradients", "biases"]', "debugger.save_interval=1"),
         (f"project.name={LONGEST}", "aws.prefix=/team/dogs/"),
         ("train.instance_type=ml.p4d.24xlarge", "train.max_run=2419200", "model.weights=IMAGENET1K_V2"),
+        ("train.instance_count=100", "train.processes_per_host=8", "train.max_retry_attempts=30"),
+        ("train.spot=true", "train.max_wait=14400", "train.input_mode=FastFile"),
+        ("train.keep_alive=21600", "train.data_distribution=ShardedByS3Key", "debugger.aws_rules=true"),
+        (
+            "train.environment={A = 'b', _C1 = ''}",
+            "aws.tags={Team = 'dogs + cats'}",
+            "debugger.profiler_interval=60000",
+        ),
     ],
 )
 @pytest.mark.parametrize("inputs", [INPUTS, WITH_WEIGHTS])
-def test_training(assignments: tuple[str, ...], inputs: requests.Inputs) -> None:
+@pytest.mark.parametrize("site", [SITE, CLOSED], ids=["open", "closed"])
+def test_training(assignments: tuple[str, ...], inputs: requests.Inputs, site: requests.Site) -> None:
     config = settings(*assignments)
     name = f"{config.project.name}-train-261122-194300"
-    request = requests.training(config, SITE, inputs, name, {"lr": 0.01, "batch-size": 16}, "dogbreed-tune-1")
+    request = requests.training(config, site, inputs, name, {"lr": 0.01, "batch-size": 16}, "dogbreed-tune-1")
     check("CreateTrainingJob", request)
+    assert not list(falsy(request)), "sagemaker.core would drop it"
     assert ("DebugHookConfig" in request) == config.debugger.enabled
     assert requests.decode(request["HyperParameters"])["lr"] == 0.01
     assert ("pretrained" in channels(request)) == (inputs.weights is not None)
@@ -100,15 +122,20 @@ def test_training(assignments: tuple[str, ...], inputs: requests.Inputs) -> None
         ("tune.ranges.epochs={min = 1, max = 9}", "tune.ranges.data-fraction={min = 0.1, max = 0.5}"),
         ("tune.max_jobs=1", "tune.max_parallel_jobs=100"),
         ("tune.objective=validation:accuracy", "tune.objective_type=Maximize"),
+        ("tune.max_total_run=120", "tune.target_objective=0.5", "tune.max_jobs_not_improving=3"),
+        ("tune.stop_on_convergence=true", "tune.warm_start_type=IdenticalDataAndAlgorithm", "train.spot=true"),
+        ("train.keep_alive=60", "train.instance_count=2", "train.environment={A = 'b'}", "train.max_retry_attempts=1"),
     ],
 )
+@pytest.mark.parametrize("site", [SITE, CLOSED], ids=["open", "closed"])
 @pytest.mark.parametrize("warm_start", [(), ("dogbreed-tune-261121-194300", "dogbreed-tune-261120-194300")])
-def test_tuning(assignments: tuple[str, ...], warm_start: tuple[str, ...]) -> None:
+def test_tuning(assignments: tuple[str, ...], warm_start: tuple[str, ...], site: requests.Site) -> None:
     config = settings(*assignments)
     name = f"{config.project.name}-tune-261122-194300"
     assert len(name) <= 32
-    request = requests.tuning(config, SITE, INPUTS, name, warm_start)
+    request = requests.tuning(config, site, INPUTS, name, warm_start)
     check("CreateHyperParameterTuningJob", request)
+    assert not list(falsy(request)), "sagemaker.core would drop it"
     assert ("WarmStartConfig" in request) == bool(warm_start)
     definition, search = request["TrainingJobDefinition"], request["HyperParameterTuningJobConfig"]
     tuned = [one["Name"] for kind in search["ParameterRanges"].values() for one in kind]
@@ -116,7 +143,7 @@ def test_tuning(assignments: tuple[str, ...], warm_start: tuple[str, ...]) -> No
     assert sorted(tuned) == sorted(config.tune.ranges)
     assert not set(tuned) & set(fixed), "AWS refuses what is tuned and static too"
     # What tuning tries and what training uses are the same set of hyperparameters, but for the trials' fraction.
-    full = requests.training(config, SITE, INPUTS, "t", {})["HyperParameters"]
+    full = requests.training(config, site, INPUTS, "t", {})["HyperParameters"]
     assert {*tuned, *fixed} - {"data-fraction"} == set(full)
     limits = search["ResourceLimits"]
     assert limits["MaxParallelTrainingJobs"] <= limits["MaxNumberOfTrainingJobs"] == config.tune.max_jobs
@@ -124,22 +151,77 @@ def test_tuning(assignments: tuple[str, ...], warm_start: tuple[str, ...]) -> No
     assert search["HyperParameterTuningJobObjective"]["MetricName"] in metrics
 
 
-@pytest.mark.parametrize("assignments", [(), ("deploy.instance_count=3", "deploy.instance_type=ml.g4dn.xlarge")])
+@pytest.mark.parametrize(
+    "assignments",
+    [
+        (),
+        ("deploy.instance_count=3", "deploy.instance_type=ml.g4dn.xlarge"),
+        ("deploy.data_capture=100",),
+        ("deploy.serverless=true", "deploy.memory=1024", "deploy.max_concurrency=200"),
+    ],
+)
+@pytest.mark.parametrize("site", [SITE, CLOSED], ids=["open", "closed"])
 @pytest.mark.parametrize("job", ["dogbreed-train-261122-194300", "j" * 63, "j" * 53 + "-" + "j" * 9])
-def test_serving(assignments: tuple[str, ...], job: str) -> None:
+def test_serving(assignments: tuple[str, ...], job: str, site: requests.Site) -> None:
     config = settings(*assignments)
-    artifact = f"s3://{SITE.bucket}/dogbreed/jobs/{job}/output/model.tar.gz"
-    check("CreateModel", requests.model(config, SITE, job, artifact))
-    served = requests.endpoint_config(config, job)
-    check("CreateEndpointConfig", served)
-    check("CreateEndpoint", requests.endpoint(config, requests.endpoint_name(config), served["EndpointConfigName"]))
+    made = serving(config, site, job)
+    for operation, request in made.items():
+        check(operation, request)
+        assert not list(falsy(request)), "sagemaker.core would drop it"
+    variant = made["CreateEndpointConfig"]["ProductionVariants"][0]
+    assert ("ServerlessConfig" in variant) != ("InstanceType" in variant)
 
 
-def test_the_endpoint_config_is_named_by_what_it_holds() -> None:
-    name = requests.endpoint_config(settings(), "job-1")["EndpointConfigName"]
-    assert name == requests.endpoint_config(settings("train.epochs=99"), "job-1")["EndpointConfigName"]
-    assert name != requests.endpoint_config(settings("deploy.instance_count=2"), "job-1")["EndpointConfigName"]
-    assert name != requests.endpoint_config(settings(), "job-2")["EndpointConfigName"]
+def serving(config: Config, site: requests.Site, job: str) -> dict[str, dict[str, Any]]:
+    model = endpoint_requests.model(config, site, job, f"s3://{site.bucket}/dogbreed/jobs/{job}/output/model.tar.gz")
+    served = endpoint_requests.endpoint_config(config, site, job, model["ModelName"])
+    endpoint = endpoint_requests.endpoint(config, requests.endpoint_name(config), served["EndpointConfigName"])
+    return {"CreateModel": model, "CreateEndpointConfig": served, "CreateEndpoint": endpoint}
+
+
+def falsy(node: Any) -> Iterator[Any]:
+    """What sagemaker.core drops: False, 0, "" and None as members. (Maps of strings keep their empty ones.)"""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key != "Environment":
+                yield from falsy(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from falsy(value)
+    elif not node:
+        yield node
+
+
+def test_models_and_endpoint_configs_are_named_by_what_they_hold() -> None:
+    def names(site: requests.Site, job: str, *assignments: str) -> tuple[str, str]:
+        made = serving(settings(*assignments), site, job)
+        return made["CreateModel"]["ModelName"], made["CreateEndpointConfig"]["EndpointConfigName"]
+
+    model, config = names(SITE, "job-1")
+    assert (model, config) == names(SITE, "job-1", "train.epochs=99")
+    bigger = names(SITE, "job-1", "deploy.instance_count=2")
+    assert bigger[0] == model and bigger[1] != config
+    for other in (names(SITE, "job-2"), names(replace(SITE, image="newer"), "job-1"), names(CLOSED, "job-1")):
+        assert other[0] != model and other[1] != config
+
+
+def test_an_isolated_container_gets_its_scripts_as_a_channel() -> None:
+    request = requests.training(settings(), CLOSED, INPUTS, "j", {})
+    assert channels(request)["code"] == INPUTS.source
+    submitted = requests.decode(request["HyperParameters"])["sagemaker_submit_directory"]
+    assert submitted == "/opt/ml/input/data/code/sourcedir.tar.gz"
+    assert request["EnableNetworkIsolation"] is True
+
+
+def test_spot_waits_for_trials_as_long_as_for_the_training() -> None:
+    config = settings("train.spot=true", "train.max_run=100", "train.max_wait=150", "tune.max_run=30")
+    request = requests.training(config, SITE, INPUTS, "j", {})
+    assert request["StoppingCondition"] == {"MaxRuntimeInSeconds": 100, "MaxWaitTimeInSeconds": 150}
+    assert request["CheckpointConfig"] == {"S3Uri": f"s3://{SITE.bucket}/dogbreed/checkpoints/j"}
+    trial = requests.tuning(config, SITE, INPUTS, "t")["TrainingJobDefinition"]
+    assert trial["StoppingCondition"] == {"MaxRuntimeInSeconds": 30, "MaxWaitTimeInSeconds": 80}
+    assert trial["EnableManagedSpotTraining"] is True
+    assert "CheckpointConfig" not in trial
 
 
 def test_everything_carries_the_tag() -> None:
@@ -147,9 +229,7 @@ def test_everything_carries_the_tag() -> None:
     made = [
         requests.training(config, SITE, INPUTS, "j", {}, "tuning-1"),
         requests.tuning(config, SITE, INPUTS, "j"),
-        requests.model(config, SITE, "j", "s3://b/m"),
-        requests.endpoint_config(config, "j"),
-        requests.endpoint(config, "e", "c"),
+        *serving(config, SITE, "j").values(),
     ]
     for request in made:
         assert {"Key": "dogbreed:project", "Value": "dogs"} in request["Tags"]
@@ -223,7 +303,7 @@ def test_the_kind_of_a_range() -> None:
 
 def test_the_regexes_read_the_script_s_lines() -> None:
     line = "epoch=3 train:loss=0.25 validation:loss=1e-05 validation:accuracy=1.0 test:loss=-3.5E+2 test:accuracy=.5"
-    metrics = requests.algorithm(SITE)["MetricDefinitions"]
+    metrics = requests.algorithm(settings(), SITE)["MetricDefinitions"]
     found = {metric["Name"]: float(re.search(metric["Regex"], line)[1]) for metric in metrics}  # type: ignore[index]
     assert found == dict(zip(requests.METRICS, (0.25, 1e-05, 1.0, -350.0, 0.5), strict=True))
 
@@ -231,15 +311,35 @@ def test_the_regexes_read_the_script_s_lines() -> None:
 # ---- snapshots
 
 
-@pytest.mark.parametrize("kind", ["training", "tuning"])
+FULL = (
+    "train.spot=true",
+    "train.instance_count=2",
+    "train.processes_per_host=4",
+    "train.max_retry_attempts=3",
+    "train.input_mode=FastFile",
+    "train.environment={HF_HOME = '/tmp'}",
+    "aws.tags={CostCenter = 'dogs'}",
+    "debugger.aws_rules=true",
+    "tune.max_total_run=7200",
+    "tune.target_objective=0.2",
+    "tune.max_jobs_not_improving=3",
+    "tune.stop_on_convergence=true",
+    "deploy.data_capture=10",
+)
+JOB, EARLIER = "dogbreed-train-261122-194300", "dogbreed-tune-261121-000000"
+
+
+@pytest.mark.parametrize("kind", ["training", "training-full", "tuning", "tuning-full", "endpoint", "endpoint-full"])
 def test_snapshot(kind: str) -> None:
     """To accept a change: delete the file in tests/snapshots/, run this test twice, look at git's diff."""
-    config = settings()
-    request = (
-        requests.training(config, SITE, INPUTS, "dogbreed-train-261122-194300", {"lr": 0.003}, "dogbreed-tune-1")
-        if kind == "training"
-        else requests.tuning(config, SITE, WITH_WEIGHTS, "dogbreed-tune-261122-194300", ["dogbreed-tune-261121-000000"])
-    )
+    noun, _, full = kind.partition("-")
+    config, site = (settings(*FULL), CLOSED) if full else (settings(), SITE)
+    if noun == "training":
+        request = requests.training(config, site, INPUTS, JOB, {"lr": 0.003}, "dogbreed-tune-1")
+    elif noun == "tuning":
+        request = requests.tuning(config, site, WITH_WEIGHTS, "dogbreed-tune-261122-194300", [EARLIER])
+    else:
+        request = serving(config, site, JOB)
     path, made = SNAPSHOTS / f"{kind}.json", json.dumps(request, indent=2) + "\n"
     if not path.exists():
         path.parent.mkdir(exist_ok=True)

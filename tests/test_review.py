@@ -18,7 +18,7 @@ from conftest import SMALL, wait_for
 from local_jobs import Machine, build_quick_image, machine_in
 from PIL import Image
 
-from dogbreed_cli import requests
+from dogbreed_cli import endpoint_requests, requests
 from dogbreed_cli.cli import cli
 from dogbreed_cli.commands.demo import MARKER, prepare
 from dogbreed_cli.commands.deploy import create_missing, removed_on_failure
@@ -30,6 +30,7 @@ from dogbreed_cli.local.home import arn
 from dogbreed_cli.local.logs import Logs
 from dogbreed_cli.local.records import Records
 from dogbreed_cli.local.training_jobs import KIND
+from dogbreed_cli.session import open_session
 
 # An image's server that starts at once: what serving_app.py imports, with a model that answers without torch.
 QUICK_SERVER = {
@@ -126,7 +127,8 @@ def document(*arguments: str, code: int = 0) -> dict[str, Any]:
 
 
 def models(machine: Machine) -> list[str]:
-    return sorted(one["ModelName"] for one in machine.sagemaker.list_models()["Models"])
+    """The training jobs that there are models of: a model is called `<job>-<hash>`."""
+    return sorted(one["ModelName"].rpartition("-")[0] for one in machine.sagemaker.list_models()["Models"])
 
 
 def configs(machine: Machine) -> list[str]:
@@ -167,10 +169,11 @@ def test_what_a_failed_or_broken_off_deploy_made_is_removed(machine: Machine) ->
     assert "no model.pt" in failed["why"]
     assert (models(machine), configs(machine), machine.sagemaker.list_endpoints()["Endpoints"]) == ([], [], [])
 
+    session = open_session(Config(), Console())
     site = requests.Site(BUCKET, ROLE_ARN, machine.image)
     uri = f"s3://{BUCKET}/jobs/dogbreed-one/output/model.tar.gz"
     with pytest.raises(KeyboardInterrupt), removed_on_failure(machine.sagemaker, "dogbreed") as made:
-        create_missing(machine.sagemaker, "model", requests.model(Config(), site, "dogbreed-m", uri), made)
+        create_missing(session, "model", endpoint_requests.model(Config(), site, "dogbreed-m", uri), made)
         assert models(machine) == ["dogbreed-m"]
         raise KeyboardInterrupt
     assert models(machine) == []

@@ -70,6 +70,10 @@ def list_keys(client, bucket, prefix="") -> dict[str, str]:
     return {item.key: item.etag for item in storage.list_objects(client, bucket, prefix)}
 
 
+def synchronize(client, folder, bucket, prefix, *more, **options):
+    return sync(client, folder, plan_sync(client, folder, bucket, prefix), bucket, prefix, *more, **options)
+
+
 def assert_holds(client, bucket, folder) -> None:
     """Below the prefix stand exactly the folder's images and a manifest that says so."""
     expected = {f"{PREFIX}/{image.key}": image.md5 for image in folder.images}
@@ -83,7 +87,7 @@ def assert_holds(client, bucket, folder) -> None:
 def test_first_sync_sends_all_and_second_nothing(client, bucket, dogs, requests):
     folder = scan(dogs)
     seen: list[Progress] = []
-    result = sync(client, folder, bucket, PREFIX, seen.append)
+    result = synchronize(client, folder, bucket, PREFIX, seen.append)
     assert (result.sent, result.unchanged, result.deleted, result.bytes_sent) == (30, 0, 0, folder.size)
     assert seen[-1] == Progress(30, folder.size, 30, folder.size) and len(seen) == 30
     assert_holds(client, bucket, folder)
@@ -93,13 +97,13 @@ def test_first_sync_sends_all_and_second_nothing(client, bucket, dogs, requests)
     assert head["ContentType"] == "image/jpeg"
 
     requests.clear()
-    again = sync(client, scan(dogs), bucket, PREFIX)
+    again = synchronize(client, scan(dogs), bucket, PREFIX)
     assert (again.sent, again.unchanged, again.deleted, again.bytes_sent) == (0, 30, 0, 0)
     assert requests == {"ListObjectsV2": 3, "GetObject": 1}
 
 
 def test_changed_added_and_removed_files(client, bucket, dogs, requests):
-    sync(client, scan(dogs), bucket, PREFIX)
+    synchronize(client, scan(dogs), bucket, PREFIX)
     client.put_object(Bucket=bucket, Key=f"{PREFIX}/features/kept.bin", Body=b"not ours")
     poodles = dogs / "train/124.Poodle"
     (poodles / "Poodle_00001.jpg").unlink()
@@ -112,7 +116,7 @@ def test_changed_added_and_removed_files(client, bucket, dogs, requests):
     assert [image.name for image in plan.send] == ["Poodle_00002.jpg", "new.jpg"]
     assert plan.delete == (f"{PREFIX}/train/124.Poodle/Poodle_00001.jpg",)
     requests.clear()
-    result = sync(client, folder, bucket, PREFIX)
+    result = synchronize(client, folder, bucket, PREFIX)
     assert (result.sent, result.unchanged, result.deleted) == (2, 28, 1)
     assert requests["PutObject"] == 4  # the old manifest taken back, two images, the new manifest
     assert client.get_object(Bucket=bucket, Key=f"{PREFIX}/features/kept.bin")["Body"].read() == b"not ours"
@@ -121,14 +125,14 @@ def test_changed_added_and_removed_files(client, bucket, dogs, requests):
 
 
 def test_order_is_images_then_deletion_then_manifest(client, bucket, dogs):
-    sync(client, scan(dogs), bucket, PREFIX)
+    synchronize(client, scan(dogs), bucket, PREFIX)
     for path in list(dogs.glob("*/124.Poodle/*.jpg")):
         path.rename(path.with_name(f"new-{path.name}"))
     order = []
     client.meta.events.register(
         "before-send.s3", lambda request, event_name, **_: order.append((event_name.split(".")[-1], request.url))
     )
-    sync(client, scan(dogs), bucket, PREFIX)
+    synchronize(client, scan(dogs), bucket, PREFIX)
     writes = [(name, url.rpartition("/")[2]) for name, url in order if name in ("PutObject", "DeleteObjects")]
     assert writes[0] == writes[-1] == ("PutObject", MANIFEST)
     assert [name for name, _ in writes] == ["PutObject"] * 6 + ["DeleteObjects", "PutObject"]
@@ -136,24 +140,24 @@ def test_order_is_images_then_deletion_then_manifest(client, bucket, dogs):
 
 
 def test_manifest_is_taken_back_while_data_changes(client, bucket, dogs):
-    sync(client, scan(dogs), bucket, PREFIX)
+    synchronize(client, scan(dogs), bucket, PREFIX)
     (dogs / "train/124.Poodle/Poodle_00001.jpg").unlink()
     shutil.copy(dogs / "train/016.Beagle/Beagle_00001.jpg", dogs / "train/016.Beagle/more.jpg")
     folder = scan(dogs)
     (dogs / "train/016.Beagle/more.jpg").write_bytes(b"changed since the scan")
     with pytest.raises(DogbreedError, match="changed while"):
-        sync(client, folder, bucket, PREFIX)
+        synchronize(client, folder, bucket, PREFIX)
     assert read_manifest(client, bucket, PREFIX) is None
     assert f"{PREFIX}/train/124.Poodle/Poodle_00001.jpg" in list_keys(client, bucket)  # nothing is deleted before
     shutil.copy(dogs / "train/016.Beagle/Beagle_00002.jpg", dogs / "train/016.Beagle/more.jpg")
-    sync(client, scan(dogs), bucket, PREFIX)
+    synchronize(client, scan(dogs), bucket, PREFIX)
     assert_holds(client, bucket, scan(dogs))
 
 
 def test_etags_that_are_no_md5_are_known_from_the_manifest(client, bucket, dogs, requests):
     """As under SSE-KMS: S3 gives another ETag than the MD5."""
     folder = scan(dogs)
-    sync(client, folder, bucket, PREFIX)
+    synchronize(client, folder, bucket, PREFIX)
     document = storage.read_json(client, bucket, f"{PREFIX}/{MANIFEST}")
     for image in folder.images[:5]:
         key = f"{PREFIX}/{image.key}"
@@ -167,7 +171,7 @@ def test_etags_that_are_no_md5_are_known_from_the_manifest(client, bucket, dogs,
     assert len(plan_sync(client, folder, bucket, PREFIX).send) == 5
     storage.put_json(client, document, bucket, f"{PREFIX}/{MANIFEST}")
     requests.clear()
-    assert sync(client, folder, bucket, PREFIX).sent == 0
+    assert synchronize(client, folder, bucket, PREFIX).sent == 0
     assert requests["PutObject"] == 0
 
 
@@ -176,14 +180,15 @@ import sys
 import boto3
 from pathlib import Path
 from dogbreed_cli.images import scan
-from dogbreed_cli.sync import sync
+from dogbreed_cli.sync import plan_sync, sync
 endpoint, bucket, prefix, folder = sys.argv[1:]
 client = boto3.client("s3", "us-east-1", endpoint_url=endpoint, aws_access_key_id="t", aws_secret_access_key="t")
 def show(progress):
     print(progress.done_files, flush=True)
     if progress.done_files == 9:
         sys.stdin.read()  # hold still, to be killed
-sync(client, scan(Path(folder)), bucket, prefix, show, max_workers=2)
+images = scan(Path(folder))
+sync(client, images, plan_sync(client, images, bucket, prefix), bucket, prefix, show, max_workers=2)
 """
 
 
@@ -196,7 +201,7 @@ def test_killed_upload_goes_on_where_it_stopped(client, s3_endpoint, bucket, dog
     there = len(list_keys(client, bucket))
     assert 9 <= there < 30 and read_manifest(client, bucket, PREFIX) is None
     folder = scan(dogs)
-    result = sync(client, folder, bucket, PREFIX)
+    result = synchronize(client, folder, bucket, PREFIX)
     assert (result.sent, result.unchanged) == (30 - there, there)
     assert_holds(client, bucket, folder)
 
@@ -213,15 +218,15 @@ def test_first_error_stops_the_upload(s3_endpoint, client, bucket, dogs):
 
     dying.meta.events.register("before-send.s3.PutObject", lose_the_server)
     with pytest.raises(DogbreedError, match=r"Sending .*\.jpg to s3://") as caught:
-        sync(dying, folder, bucket, PREFIX, max_workers=2)
+        synchronize(dying, folder, bucket, PREFIX, max_workers=2)
     assert type(caught.value.__cause__).__name__ == "EndpointConnectionError" and caught.value.fix
     assert len(sent) < 20
-    assert sync(client, folder, bucket, PREFIX).unchanged == 4
+    assert synchronize(client, folder, bucket, PREFIX).unchanged == 4
 
 
 def test_missing_bucket_is_explained(client, dogs):
     with pytest.raises(DogbreedError, match="NoSuchBucket") as caught:
-        sync(client, scan(dogs), "no-such-bucket-here", PREFIX)
+        synchronize(client, scan(dogs), "no-such-bucket-here", PREFIX)
     assert "request" in caught.value.why and caught.value.fix
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dogbreed_cli import jobs, resources
-from dogbreed_cli.errors import DogbreedError
+from dogbreed_cli.errors import DogbreedError, NotFound
 from dogbreed_cli.requests import endpoint_name
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def locate(client: Any, config: Config, name: str) -> tuple[str, str, Callable[[
     if name == endpoint_name(config) or resources.find(client, "endpoint", name):
         return jobs.endpoint_logs(name), "", endpoint_ended
     for ended, prefix in ((training_ended, f"{name}/"), (tuning_ended, f"{name}-")):
-        with suppress(DogbreedError):
+        with suppress(NotFound):
             ended()
             return jobs.TRAINING_LOGS, prefix, ended
     raise DogbreedError(f"no job or endpoint {name}", fix="see `dogbreed status --all`")

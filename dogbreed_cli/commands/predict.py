@@ -16,6 +16,7 @@ import click
 from dogbreed_cli import requests
 from dogbreed_cli.errors import DogbreedError, UsageError
 from dogbreed_cli.image_files import in_parallel
+from dogbreed_cli.masking import hide_url
 from dogbreed_cli.pictures import Picture, open_source
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def read_all(sources: tuple[str, ...]) -> Iterator[Picture | Answer]:
         try:
             yield from open_source(source)
         except DogbreedError as error:
-            yield Answer(source, error=str(error))
+            yield Answer(hide_url(source) if "://" in source else source, error=str(error))
 
 
 def ask(client: Any, endpoint: str, picture: Picture, top_k: int) -> Answer:

@@ -15,6 +15,8 @@ from dogbreed_cli.storage import fetch, list_objects, parse_s3_uri
 
 if TYPE_CHECKING:
     from dogbreed_cli.context import App
+    from dogbreed_cli.report import Rate
+    from dogbreed_cli.session import Session
 
 
 @click.command(
@@ -46,7 +48,8 @@ def report(app: App, job: str | None, tuning_job: str | None, output: Path, open
     trials = jobs.list_trials(client, tuning_job) if tuning_job else []
     with tempfile.TemporaryDirectory() as scratch:
         fetch_artifacts(app, session.client("s3"), description, Path(scratch))
-        built = build(Path(scratch) / "data", description, tuning, trials)
+        rate = find_rate(session, description)
+        built = build(Path(scratch) / "data", description, tuning, trials, rate)
         paths = write(built, output)
     page = paths["report.html"].absolute()
     lines = [f"{label + ':':<22}{text}" for label, text in summarize(built)]
@@ -55,6 +58,17 @@ def report(app: App, job: str | None, tuning_job: str | None, output: Path, open
         app.console.note("next: dogbreed deploy")
     if open_page:
         click.launch(page.as_uri())
+
+
+def find_rate(session: Session, description: dict[str, Any]) -> Rate:
+    from dogbreed_cli.pricing import open_prices
+    from dogbreed_cli.report import FREE, Rate
+
+    prices = open_prices(session)
+    if prices is None:
+        return FREE
+    price = prices.find(description["ResourceConfig"]["InstanceType"], "Training")
+    return Rate(price.usd_per_hour, price.source)
 
 
 def fetch_artifacts(app: App, s3: Any, description: dict[str, Any], scratch: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,15 @@ import click
 
 from dogbreed_cli import jobs, resources
 from dogbreed_cli.console import human_time, table
+from dogbreed_cli.costs import UNCOUNTED
+from dogbreed_cli.pricing import PriceList, open_prices
+from dogbreed_cli.spending import Spending, measure_endpoint, measure_training, measure_tuning
 
 if TYPE_CHECKING:
     from dogbreed_cli.context import App
 
 MOST = 20
+NOTHING = Spending(None, None, None)
 
 
 @click.command(
@@ -42,10 +47,30 @@ def status(app: App, everything: bool) -> None:
     found = [row("tuning job", "HyperParameterTuningJob", job) for job in tunings]
     found += [row("training job", "TrainingJob", job) for job in trainings]
     found += [row("endpoint", "Endpoint", one) for one in resources.list_all(client, "endpoint", project)]
+    shown = [[one["kind"], one["name"], one["status"], human_time(one["age_seconds"])] for one in found]
     columns = ["kind", "name", "status", "age"]
-    drawn = table(columns, [[*(one[c] for c in columns[:3]), human_time(one["age_seconds"])] for one in found])
+    if prices := open_prices(session):
+        add_costs(app, prices, found)
+        columns += ["USD an hour", "USD so far", "price"]
+        for cells, one in zip(shown, found, strict=True):
+            cells += [show_usd(one["usd_per_hour"], 4), show_usd(one["usd_so_far"], 2), one["price_source"] or "-"]
     nothing = f"project {project}: nothing is running"
-    app.console.result({"project": project, "items": found}, drawn if found else nothing)
+    app.console.result({"project": project, "items": found}, table(columns, shown) if found else nothing)
+
+
+def add_costs(app: App, prices: PriceList, found: list[dict[str, Any]]) -> None:
+    """Null for what has ended, and for what nobody knows the price of."""
+    measures = {"tuning job": measure_tuning, "training job": measure_training}
+    for one in found:
+        measure = measures.get(one["kind"], measure_endpoint)
+        runs = one["kind"] == "endpoint" or one["status"] in jobs.RUNNING
+        one |= asdict((measure(prices, one["name"]) if runs else None) or NOTHING)
+    if any(one["price_source"] for one in found):
+        app.console.note(f"a tuning job's cost is that of its trials; not counted: {UNCOUNTED}")
+
+
+def show_usd(usd: float | None, digits: int) -> str:
+    return "-" if usd is None else f"{usd:.{digits}f}"
 
 
 def row(kind: str, member: str, summary: dict[str, Any]) -> dict[str, Any]:

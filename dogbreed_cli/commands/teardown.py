@@ -10,7 +10,7 @@ import click
 
 from dogbreed_cli import jobs, resources
 from dogbreed_cli.console import human_size, table
-from dogbreed_cli.errors import DogbreedError
+from dogbreed_cli.errors import DogbreedError, NotFound
 from dogbreed_cli.requests import endpoint_name
 from dogbreed_cli.storage import delete_prefix, list_objects
 
@@ -139,7 +139,7 @@ def stop(session: Session, name: str, status: str, describe: Any, ask: Any) -> N
     def has_stopped() -> bool:
         try:
             return describe(session.client("sagemaker"), name)[status] in jobs.ENDED
-        except DogbreedError:  # explain_missing's: there is no such job
+        except NotFound:
             return True
 
     try:

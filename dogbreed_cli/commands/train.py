@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from dogbreed_cli import jobs, requests
 from dogbreed_cli.console import human_time, table
+from dogbreed_cli.costs import JobCost, as_member, check_budget, price_training, say_cost, say_usd
 from dogbreed_cli.errors import DogbreedError, QualityGateMissed, UsageError
 from dogbreed_cli.inputs import find_inputs, send_inputs
+from dogbreed_cli.masking import hide_secrets
+from dogbreed_cli.pricing import PriceList, open_prices
+from dogbreed_cli.spending import spend_on_training
 from dogbreed_cli.waiting import command_line, detachable, wait_options
 
 if TYPE_CHECKING:
@@ -30,6 +36,7 @@ Examples:
   dogbreed train --from-best
   dogbreed train --lr 0.003 --batch-size 64 --epochs 20
   dogbreed train --from-best --min-accuracy 0.8      # exit code 6 if it is worse
+  dogbreed train --from-best --spot --budget 5 --yes # exit code 7 if it may cost more
   dogbreed train --attach dogbreed-train-261122-194300"""
 )
 @click.option("--from-best", is_flag=True, help="Use the best hyperparameters of the latest completed tuning job.")
@@ -38,10 +45,13 @@ Examples:
 @click.option("--lr", type=float, help="Learning rate.")
 @click.option("--batch-size", type=int)
 @click.option("--instance-type", help="For example ml.g4dn.xlarge; of no effect on this machine.")
+@click.option("--instance-count", type=int, help="More than one: torchrun, each with its share of every batch.")
+@click.option("--spot/--no-spot", default=None, help="Spot instances: cheaper, may be interrupted.")
 @click.option("--max-run", type=int, metavar="SECONDS", help="The job is stopped after this time.")
 @click.option("--min-accuracy", type=click.FloatRange(0, 1), help="Quality gate on the test accuracy (exit code 6).")
 @click.option("--name", help="The job's name (default: PROJECT-train-<time>).")
 @click.option("--dry-run", is_flag=True, help="Print the request and create nothing.")
+@click.option("--budget", type=click.FloatRange(min=0), metavar="USD", help="Refuse what may cost more (exit code 7).")
 @click.option("--yes", is_flag=True, help="Do not ask before something starts that AWS charges for.")
 @wait_options
 @click.pass_obj
@@ -52,6 +62,7 @@ def train(
     min_accuracy: float | None,
     name: str | None,
     dry_run: bool,
+    budget: float | None,
     yes: bool,
     wait: bool,
     timeout: float | None,
@@ -70,6 +81,7 @@ def train(
         jobs.check_name(name, config.project.name)
     session = app.session(config)
     client = session.client("sagemaker")
+    prices, cost = open_prices(session), None
     if attach:
         name = attach
     else:
@@ -82,46 +94,56 @@ def train(
             app.console.note(f"best of {tuning_job}: {say_values(hyperparameters)}")
         given = {"lr": options["lr"], "batch-size": options["batch_size"], "epochs": options["epochs"]}
         hyperparameters |= {key: value for key, value in given.items() if value is not None}
-        inputs = find_inputs(config, session)
-        site = requests.Site(session.bucket, session.role_arn, session.training_image())
+        site = session.training_site()
+        inputs = find_inputs(config, session, site)
 
         def build(name: str) -> dict[str, Any]:
             return requests.training(config, site, inputs, name, hyperparameters, tuning_job)
 
+        request = build(name or f"{config.project.name}-train")
+        cost = price_training(prices, request)
+        check_budget(cost, budget)
         if dry_run:
-            app.console.write_json({"dry_run": [build(name or f"{config.project.name}-train")]})
+            app.console.write_json({"dry_run": [hide_secrets(request)], **as_member(cost)})
             return
-        show_plan(app, config, session, hyperparameters)
+        show_plan(app, config, session, hyperparameters, cost)
         session.confirm_charge(yes)
         session.prepare()
-        send_inputs(config, session, inputs)
+        send_inputs(config, session, site, inputs)
         if name:
-            create(client, build(name))
+            create(session, build(name))
         else:
-            name = jobs.create_named(client.create_training_job, build, f"{config.project.name}-train")
+            name = jobs.create_named(partial(session.create, "TrainingJob"), build, f"{config.project.name}-train")
         app.console.note(f"training job {name}")
     again = command_line("train", "--attach", name)
     if not wait:
-        app.console.result({"training_job": name, "status": "InProgress"}, f"{name}\nto follow it: {again}")
+        data = {"training_job": name, "status": "InProgress", **as_member(cost)}
+        app.console.result(data, f"{name}\nto follow it: {again}")
         return
     with detachable(again):
-        description = follow(app, session, name, timeout)
-    finish(app, description, min_accuracy)
+        description = follow(app, session, name, timeout, prices)
+    finish(app, description, min_accuracy, cost)
 
 
-def show_plan(app: App, config: Config, session: Session, hyperparameters: dict[str, Any]) -> None:
+def show_plan(
+    app: App, config: Config, session: Session, hyperparameters: dict[str, Any], cost: JobCost | None
+) -> None:
     place = session.describe_place(config.train.instance_type)
     epochs = hyperparameters.get("epochs", config.train.epochs)
     app.console.note(
         f"{config.model.backbone} (weights {config.model.weights}), {epochs} epochs on {place}, "
         f"at most {human_time(config.train.max_run)}"
     )
+    if cost:
+        app.console.note(say_cost(cost))
 
 
-def create(client: Any, request: dict[str, Any]) -> None:
+def create(session: Session, request: dict[str, Any]) -> None:
     try:
-        client.create_training_job(**request)
-    except client.exceptions.ResourceInUse:
+        session.create("TrainingJob", request)
+    except session.client("sagemaker").exceptions.ResourceInUse as error:
+        if jobs.was_retried(error):
+            return
         name = request["TrainingJobName"]
         fix = f"choose another --name, or follow that one: {command_line('train', '--attach', name)}"
         raise DogbreedError(f"there is a training job {name} already", "a name is used once", fix) from None
@@ -134,7 +156,7 @@ def best_hyperparameters(client: Any, tuning_job: str) -> dict[str, Any]:
     return requests.decode(best["TunedHyperParameters"])
 
 
-def follow(app: App, session: Session, name: str, timeout: float | None) -> dict[str, Any]:
+def follow(app: App, session: Session, name: str, timeout: float | None, prices: PriceList | None) -> dict[str, Any]:
     """Phases and the script's own lines as they come; the toolkit's too with -v."""
     client, positions, told = session.client("sagemaker"), dict[str, str](), 0
     started, say = time.monotonic(), script_lines(app)
@@ -149,9 +171,16 @@ def follow(app: App, session: Session, name: str, timeout: float | None) -> dict
             say(line)
         transitions = description["SecondaryStatusTransitions"]
         for transition in transitions[told:]:
-            app.console.note(f"[{human_time(time.monotonic() - started)}] {transition['Status']}")
+            spent = f", so far {say_spent(description, prices)}" if prices else ""
+            app.console.note(f"[{human_time(time.monotonic() - started)}] {transition['Status']}{spent}")
         told = len(transitions)
     return description
+
+
+def say_spent(description: dict[str, Any], prices: PriceList) -> str:
+    price = prices.find(description["ResourceConfig"]["InstanceType"], "Training")
+    spending = spend_on_training(description, price, datetime.now(UTC))
+    return f"{say_usd(spending.usd_so_far)} ({price.source})"
 
 
 def script_lines(app: App) -> Callable[[str], None]:
@@ -170,9 +199,10 @@ def script_lines(app: App) -> Callable[[str], None]:
     return say
 
 
-def finish(app: App, description: dict[str, Any], min_accuracy: float | None) -> None:
+def finish(app: App, description: dict[str, Any], min_accuracy: float | None, cost: JobCost | None) -> None:
     name, metrics = description["TrainingJobName"], jobs.metrics(description)
-    jobs.require_completed("training job", name, description["TrainingJobStatus"], description.get("FailureReason"))
+    reason = description.get("FailureReason") or description["SecondaryStatus"]
+    jobs.require_completed("training job", name, description["TrainingJobStatus"], reason)
     accuracy, split = metrics.get("test:accuracy"), "test"
     if accuracy is None:
         accuracy, split = metrics.get("validation:accuracy"), "validation"
@@ -183,6 +213,7 @@ def finish(app: App, description: dict[str, Any], min_accuracy: float | None) ->
         "hyperparameters": requests.decode(description["HyperParameters"]),
         "model": description["ModelArtifacts"]["S3ModelArtifacts"],
         "billable_seconds": description.get("BillableTimeInSeconds"),
+        **as_member(cost),
     }
     from rich.console import Group
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from dogbreed_cli import jobs, requests
 from dogbreed_cli.console import human_time, table
+from dogbreed_cli.costs import JobCost, as_member, check_budget, price_tuning, say_cost
 from dogbreed_cli.errors import JobFailed
 from dogbreed_cli.inputs import find_inputs, send_inputs
+from dogbreed_cli.masking import hide_secrets
+from dogbreed_cli.pricing import open_prices
 from dogbreed_cli.report.trials import Trial, as_row, columns, read_trials
 from dogbreed_cli.waiting import command_line, detachable, wait_options
 
@@ -39,14 +43,18 @@ Examples:
 @click.option("--epochs", type=int, help="Epochs of each trial.")
 @click.option("--early-stopping/--no-early-stopping", default=None, help="Stop trials worse than the median.")
 @click.option("--warm-start", multiple=True, metavar="JOB", help="Learn from an earlier tuning job; up to five times.")
+@click.option("--spot/--no-spot", default=None, help="Spot instances: cheaper, may be interrupted.")
 @click.option("--dry-run", is_flag=True, help="Print the request and create nothing.")
+@click.option("--budget", type=click.FloatRange(min=0), metavar="USD", help="Refuse what may cost more (exit code 7).")
 @click.option("--yes", is_flag=True, help="Do not ask before something starts that AWS charges for.")
 @wait_options
 @click.pass_obj
 def tune(
     app: App,
     warm_start: tuple[str, ...],
+    spot: bool | None,
     dry_run: bool,
+    budget: float | None,
     yes: bool,
     wait: bool,
     timeout: float | None,
@@ -58,47 +66,52 @@ def tune(
     Every hyperparameter that has a range in the config (lr and batch-size by default) is tuned; the trials see only a
     fraction of the training images. `dogbreed train --from-best` then uses what was found.
     """
-    config = app.config(tune=options)
+    config = app.config(tune=options, train={"spot": spot})
     session = app.session(config)
     client = session.client("sagemaker")
+    cost = None
     if attach:
         name = attach
     else:
-        inputs = find_inputs(config, session)
-        site = requests.Site(session.bucket, session.role_arn, session.training_image())
+        site = session.training_site()
+        inputs = find_inputs(config, session, site)
+        request = requests.tuning(config, site, inputs, f"{config.project.name}-tune", warm_start)
+        cost = price_tuning(open_prices(session), request)
+        check_budget(cost, budget)
         if dry_run:
-            request = requests.tuning(config, site, inputs, f"{config.project.name}-tune", warm_start)
-            app.console.write_json({"dry_run": [request]})
+            app.console.write_json({"dry_run": [hide_secrets(request)], **as_member(cost)})
             return
         for parent in warm_start:
             jobs.describe_tuning_job(client, parent)  # says which one is not there, before anything is sent
-        show_plan(app, config, session)
+        show_plan(app, config, session, cost)
         session.confirm_charge(yes)
         session.prepare()
-        send_inputs(config, session, inputs)
-        create = client.create_hyper_parameter_tuning_job
+        send_inputs(config, session, site, inputs)
         name = jobs.create_named(
-            create,
+            partial(session.create, "HyperParameterTuningJob"),
             lambda name: requests.tuning(config, site, inputs, name, warm_start),
             f"{config.project.name}-tune",
         )
         app.console.note(f"tuning job {name}")
     again = command_line("tune", "--attach", name)
     if not wait:
-        app.console.result({"tuning_job": name, "status": "InProgress"}, f"{name}\nto follow it: {again}")
+        data = {"tuning_job": name, "status": "InProgress", **as_member(cost)}
+        app.console.result(data, f"{name}\nto follow it: {again}")
         return
     with detachable(again):
         description = follow(app, session, name, timeout)
-    finish(app, session, description)
+    finish(app, session, description, cost)
 
 
-def show_plan(app: App, config: Config, session: Session) -> None:
+def show_plan(app: App, config: Config, session: Session, cost: JobCost | None) -> None:
     tune, place = config.tune, session.describe_place(config.train.instance_type)
     app.console.note(
-        f"{tune.max_jobs} trials ({tune.strategy}), {min(tune.max_parallel_jobs, tune.max_jobs)} at a time on {place}, "
+        f"{tune.trials} trials ({tune.strategy}), {min(tune.max_parallel_jobs, tune.trials)} at a time on {place}, "
         f"{tune.epochs} epochs on {tune.data_fraction:.0%} of the training images, at most "
         f"{human_time(tune.max_run)} each; {tune.objective_type.lower()} {tune.objective}"
     )
+    if cost:
+        app.console.note(say_cost(cost))
 
 
 def follow(app: App, session: Session, name: str, timeout: float | None) -> dict[str, Any]:
@@ -133,7 +146,7 @@ def say(trial: Trial, description: dict[str, Any]) -> str:
     metric = description["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]["MetricName"]
     chosen = say_choice(trial)
     if trial.objective is None:
-        return f"{trial.name} {trial.status}: {chosen}  {jobs.explain_failure(trial.failure_reason or '')}"
+        return f"{trial.name} {trial.status}: {chosen}  {jobs.explain_failure(trial.failure_reason or '')[0]}"
     took = human_time(trial.elapsed_seconds or 0)
     return f"{trial.name} {trial.status}: {chosen}  {metric}={trial.objective:.4f}  ({took})"
 
@@ -173,7 +186,7 @@ def show(value: Any) -> str:
     return f"{value.astimezone():%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else str(value)
 
 
-def finish(app: App, session: Session, description: dict[str, Any]) -> None:
+def finish(app: App, session: Session, description: dict[str, Any], cost: JobCost | None) -> None:
     name, status = description["HyperParameterTuningJobName"], description["HyperParameterTuningJobStatus"]
     trials = trials_of(session.client("sagemaker"), description)
     # SageMaker's word, which `train --from-best` takes: a trial that was stopped is never the best, however good.
@@ -181,10 +194,9 @@ def finish(app: App, session: Session, description: dict[str, Any]) -> None:
     best = next((trial for trial in trials if trial.name == named), None)
     if status == "Failed" or best is None:
         reason = description.get("FailureReason") or next((t.failure_reason for t in trials if t.failure_reason), "")
-        hint = trials[0].name if trials else name
-        raise JobFailed(
-            f"tuning job {name} ended {status}", jobs.explain_failure(reason), f"see `dogbreed logs {hint}`"
-        )
+        why, fix = jobs.explain_failure(reason)
+        log = f"see `dogbreed logs {trials[0].name if trials else name}`"
+        raise JobFailed(f"tuning job {name} ended {status}", why, f"{fix}; {log}" if fix else log)
     from rich.console import Group
 
     data = {
@@ -192,6 +204,7 @@ def finish(app: App, session: Session, description: dict[str, Any]) -> None:
         "status": status,
         "best": {"training_job": best.name, "hyperparameters": best.hyperparameters, "objective": best.objective},
         "trials": [as_row(trial) for trial in trials],
+        **as_member(cost),
     }
     app.console.result(data, Group(draw(trials, app.console.stdout.width), f"best: {say_choice(best)}"))
     app.console.note("next: dogbreed train --from-best")

@@ -13,7 +13,7 @@ from dogbreed_cli.errors import UsageError
 if TYPE_CHECKING:
     from dogbreed_cli.context import App
     from dogbreed_cli.images import ImageFolder
-    from dogbreed_cli.sync import SyncResult
+    from dogbreed_cli.sync import SyncPlan, SyncResult
 
 
 @click.command(
@@ -25,8 +25,9 @@ Examples:
 )
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--strict", is_flag=True, help="Send nothing when the check finds anything.")
+@click.option("--yes", is_flag=True, help="Do not ask before something is sent that AWS charges for.")
 @click.pass_obj
-def upload(app: App, folder: Path, strict: bool) -> None:
+def upload(app: App, folder: Path, strict: bool, yes: bool) -> None:
     """Check the images in DIR and upload them.
 
     DIR has train, valid (or val) and test with one folder of images a class, or just one folder a class, which is then
@@ -34,8 +35,8 @@ def upload(app: App, folder: Path, strict: bool) -> None:
     """
     from dogbreed_cli.images import scan
     from dogbreed_cli.requests import data_prefix
-    from dogbreed_cli.storage import ensure_bucket
-    from dogbreed_cli.sync import sync
+    from dogbreed_cli.storage import ensure_bucket, has_bucket
+    from dogbreed_cli.sync import plan_first, plan_sync, sync
 
     config, console = app.config(), app.console
     with console.progress("Checking", "images") as show:
@@ -52,11 +53,18 @@ def upload(app: App, folder: Path, strict: bool) -> None:
         raise UsageError(f"{len(faults)} findings in {folder}", faults[0].message, "mend the data, or drop --strict")
     session = app.session(config)
     client, prefix = session.client("s3"), data_prefix(config)
-    ensure_bucket(client, session.bucket, session.region)
+    is_there = has_bucket(client, session.bucket, session.region)
+    plan = plan_sync(client, images, session.bucket, prefix) if is_there else plan_first(images)
+    if not plan.is_current:
+        show_plan(app, plan, session.bucket, prefix, is_there)
+        session.confirm_charge(yes)
+    if not is_there:
+        ensure_bucket(client, session.bucket, session.region)
     with console.progress("Sending") as show:
         result = sync(
             client,
             images,
+            plan,
             session.bucket,
             prefix,
             on_progress=lambda progress: show(progress.done_bytes, progress.total_bytes),
@@ -71,6 +79,13 @@ def show_findings(app: App, images: ImageFolder) -> None:
         (app.console.warn if finding.severity == "warning" else app.console.note)(finding.message)
         for name in finding.files:
             app.console.detail(f"  {name}")
+
+
+def show_plan(app: App, plan: SyncPlan, bucket: str, prefix: str, is_there: bool) -> None:
+    sent = f"{len(plan.send)} images ({human_size(sum(image.size for image in plan.send))}) to send"
+    removed = f", {len(plan.delete)} to remove" if plan.delete else ""
+    made = "" if is_there else "; the bucket is created"
+    app.console.note(f"s3://{bucket}/{prefix}: {sent}{removed}{made}")
 
 
 def to_json(images: ImageFolder, result: SyncResult, uri: str) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from dogbreed_cli.local.errors import AwsError
 from dogbreed_cli.local.home import Home, arn
 from dogbreed_cli.local.listing import list_page, not_found, refuse_others
 from dogbreed_cli.local.records import Record, Records
-from dogbreed_cli.local.s3 import S3
-from dogbreed_cli.local.training_jobs import image_python
+from dogbreed_cli.local.s3_access import open_access
+from dogbreed_cli.local.training_request import image_python
 from dogbreed_cli.storage import parse_s3_uri
 
 MODEL, CONFIG, ENDPOINT = "model", "endpoint-config", "endpoint"
@@ -33,20 +33,19 @@ class Endpoints:
         image_python(container.get("Image", ""))
         uri = container.get("ModelDataUrl", "")
         try:
-            found = S3(self.home.s3).path(*parse_s3_uri(uri)).is_file()
-        except (AwsError, DogbreedError):
+            found = open_access(self.home).exists(*parse_s3_uri(uri))
+        except DogbreedError:  # no s3:// address
+            found = False
+        except AwsError as error:
+            if error.code != "NoSuchBucket":
+                raise AwsError("ValidationException", f"Could not access model data at {uri}. {error}") from None
             found = False
         if not found:
             raise AwsError("ValidationException", f"Could not find model data at {uri}.")
         return {"ModelArn": self.add(MODEL, "ModelName", request)["ModelArn"]}
 
     def create_endpoint_config(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        refuse_others(request, {"EndpointConfigName", "ProductionVariants", "Tags"})
-        if len(request["ProductionVariants"]) != 1:
-            raise AwsError("ValidationException", "The local SageMaker serves one production variant an endpoint.")
-        variant = request["ProductionVariants"][0]
-        members = {"VariantName", "ModelName", "InitialInstanceCount", "InstanceType", "InitialVariantWeight"}
-        refuse_others(variant, members, "ProductionVariants.")
+        variant = check_endpoint_config(request)
         self.describe_model(variant)
         return {"EndpointConfigArn": self.add(CONFIG, "EndpointConfigName", request)["EndpointConfigArn"]}
 
@@ -132,11 +131,14 @@ class Endpoints:
         name = request["EndpointName"]
         config = self.describe_endpoint_config(request)
         self.settled_endpoint(name)
+        is_serverless = "ServerlessConfig" in config["ProductionVariants"][0]
 
         def ask_to_update(record: Record) -> None:
             if record["EndpointStatus"] != "InService":
                 status, which = record["EndpointStatus"], record["EndpointArn"]
                 raise AwsError("ValidationException", f'Cannot update endpoint "{which}" while it is {status}.')
+            if is_serverless and "CurrentServerlessConfig" not in record["ProductionVariants"][0]:
+                raise AwsError("ValidationException", "An endpoint on instances cannot be updated to a serverless one.")
             record.update(EndpointStatus="Updating", NextEndpointConfigName=config["EndpointConfigName"])
             record["LastModifiedTime"] = time.time()
             record.pop("FailureReason", None)
@@ -188,11 +190,42 @@ def endpoint_folder(name: str) -> str:
     return f"endpoint.{name}"
 
 
+def check_endpoint_config(request: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The one production variant. Raises ValidationException for what AWS would refuse or this machine cannot do."""
+    refuse_others(request, {"EndpointConfigName", "ProductionVariants", "Tags", "DataCaptureConfig"})
+    if request.get("DataCaptureConfig", {"EnableCapture": False}).get("EnableCapture", True):
+        raise AwsError("ValidationException", "The local SageMaker does not support DataCaptureConfig unless "
+                       "EnableCapture is false: use the target aws for it.")  # fmt: skip
+    if len(request["ProductionVariants"]) != 1:
+        raise AwsError("ValidationException", "The local SageMaker serves one production variant an endpoint.")
+    variant = request["ProductionVariants"][0]
+    instances = {"InitialInstanceCount", "InstanceType"}
+    members = {"VariantName", "ModelName", "InitialVariantWeight", "ServerlessConfig", *instances}
+    refuse_others(variant, members, "ProductionVariants.")
+    given = [member for member in sorted(instances) if variant.get(member)]
+    if "ServerlessConfig" in variant:
+        if given:
+            message = f"{given[0]} must not be given together with ServerlessConfig."
+            raise AwsError("ValidationException", message)
+        refuse_others(variant["ServerlessConfig"], {"MemorySizeInMB", "MaxConcurrency"}, "ServerlessConfig.")
+        if (memory := variant["ServerlessConfig"]["MemorySizeInMB"]) % 1024:
+            message = f"Invalid MemorySizeInMB {memory}: valid values are 1024, 2048, 3072, 4096, 5120 and 6144."
+            raise AwsError("ValidationException", message)
+    elif len(given) < len(instances):
+        message = "Either ServerlessConfig, or InitialInstanceCount and InstanceType, are required."
+        raise AwsError("ValidationException", message)
+    return variant
+
+
 def running_variants(config: Record) -> list[dict[str, Any]]:
+    """A serverless variant is served as any other; only its description differs."""
     variant = config["ProductionVariants"][0]
-    count, weight = variant.get("InitialInstanceCount", 1), variant.get("InitialVariantWeight", 1.0)
-    return [{"VariantName": variant["VariantName"], "CurrentWeight": weight, "DesiredWeight": weight,
-             "CurrentInstanceCount": count, "DesiredInstanceCount": count}]  # fmt: skip
+    weight = variant.get("InitialVariantWeight", 1.0)
+    running = {"VariantName": variant["VariantName"], "CurrentWeight": weight, "DesiredWeight": weight}
+    if "ServerlessConfig" in variant:
+        return [{**running, "CurrentServerlessConfig": variant["ServerlessConfig"]}]
+    count = variant["InitialInstanceCount"]
+    return [{**running, "CurrentInstanceCount": count, "DesiredInstanceCount": count}]
 
 
 def fail(record: Record, reason: str) -> None:

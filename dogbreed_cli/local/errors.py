@@ -1,4 +1,4 @@
-"""The error that a local service raises: what AWS would have answered. Light, so that job workers can import it."""
+"""What goes wrong here, as AWS would have put it. Light, so that job workers can import it."""
 
 from typing import Any
 
@@ -13,3 +13,7 @@ class AwsError(Exception):
     def __init__(self, code: str, message: str, status: int = 400, **fields: Any):
         super().__init__(f"{code}: {message}")
         self.code, self.message, self.status, self.fields = code, message, status, fields
+
+
+class JobError(Exception):
+    """A job ends Failed with this text as its FailureReason."""

@@ -18,17 +18,20 @@ ROLE_ARN = f"arn:aws:iam::{ACCOUNT}:role/dogbreed-local"
 
 
 class Home:
-    def __init__(self, root: Path):
+    """`s3_endpoint` is the URL of an S3 over HTTP that jobs read and write instead of the files in s3/."""
+
+    def __init__(self, root: Path, s3_endpoint: str | None = None):
         self.root = root.absolute()
+        self.s3_endpoint = s3_endpoint
         self.s3 = self.root / "s3"
         self.records = self.root / "sagemaker"
         self.logs = self.root / "logs"
         self.jobs = self.root / "jobs"
 
     @classmethod
-    def find(cls) -> Home:
+    def find(cls, s3_endpoint: str | None = None) -> Home:
         """$DOGBREED_HOME, or .dogbreed/ in the working directory."""
-        return cls(Path(os.environ.get("DOGBREED_HOME") or ".dogbreed"))
+        return cls(Path(os.environ.get("DOGBREED_HOME") or ".dogbreed"), s3_endpoint)
 
     def create(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)

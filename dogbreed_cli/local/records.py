@@ -64,6 +64,7 @@ class Records:
     def write(self, kind: str, name: str, record: Record) -> None:
         path = self.path(kind, name)
         beside = path.with_suffix(f".{os.getpid()}.tmp")
+        beside.touch(mode=0o600)  # a job's Environment may hold a secret
         beside.write_text(json.dumps(record, indent=1))
         beside.replace(path)
 

@@ -81,9 +81,9 @@ class Objects:
         check_parameters(request, f"Range {_CONDITIONS} {' '.join(_OVERRIDES)}")
         file, description = self.store.open(request["Bucket"], request["Key"])
         try:
-            _check_read(request, description)
+            check_read(request, description)
             response = _describe(request, description)
-            first, length = _parse_range(request.get("Range"), description.size)
+            first, length = parse_range(request.get("Range"), description.size)
             if length != description.size or first:
                 file.seek(first)
                 response["ContentRange"] = f"bytes {first}-{first + length - 1}/{description.size}"
@@ -113,6 +113,12 @@ class Objects:
             for key in keys:
                 self.store.delete(request["Bucket"], key)
         return {} if request["Delete"].get("Quiet") else {"Deleted": [{"Key": key} for key in keys]}
+
+    def get_object_tagging(self, request: dict[str, Any]) -> dict[str, Any]:
+        """None: tags cannot be put here. `aws s3 cp` from one bucket to another asks for them."""
+        check_parameters(request)
+        self.store.open(request["Bucket"], request["Key"])[0].close()
+        return {"TagSet": []}
 
     def copy_object(self, request: dict[str, Any]) -> dict[str, Any]:
         check_parameters(request, "CopySource Metadata MetadataDirective " + " ".join(HEADERS))
@@ -175,7 +181,7 @@ def _describe(request: dict[str, Any], description: Description) -> dict[str, An
     }
 
 
-def _check_read(request: dict[str, Any], description: Description) -> None:
+def check_read(request: dict[str, Any], description: Description) -> None:
     """RFC 9110's conditions; an ETag's verdict overrules the time's."""
     written = last_modified(description).replace(microsecond=0)
     if "IfMatch" in request:
@@ -199,7 +205,7 @@ def _precondition_failed(condition: str) -> AwsError:
     return AwsError("PreconditionFailed", message, 412, Condition=condition)
 
 
-def _parse_range(text: str | None, size: int) -> tuple[int, int]:
+def parse_range(text: str | None, size: int) -> tuple[int, int]:
     """(first byte, length). Anything but one range of bytes is ignored, as S3 does."""
     match = re.fullmatch(r"bytes=(\d*)-(\d*)", text or "")
     if not match or not (match[1] or match[2]):

@@ -10,8 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from dogbreed_cli.local.errors import AwsError
-from dogbreed_cli.local.s3_objects import HEADERS, check_key, check_md5, check_parameters, chosen_headers
+from dogbreed_cli.local.s3_objects import (
+    HEADERS,
+    check_key,
+    check_md5,
+    check_parameters,
+    check_read,
+    chosen_headers,
+    parse_copy_source,
+    parse_range,
+)
 from dogbreed_cli.local.s3_store import CHUNK, Store, read_json
+from dogbreed_cli.local.wire_body import ResponseBody
 
 _SMALLEST_PART = 5 << 20
 
@@ -49,11 +59,24 @@ class Uploads:
 
     def upload_part(self, request: dict[str, Any]) -> dict[str, Any]:
         check_parameters(request, "Body PartNumber UploadId")
+        return {"ETag": self._receive_part(request, request["Body"])}
+
+    def upload_part_copy(self, request: dict[str, Any]) -> dict[str, Any]:
+        check_parameters(request, "CopySource CopySourceRange CopySourceIfMatch PartNumber UploadId")
+        file, description = self.store.open(*parse_copy_source(request["CopySource"]))
+        with file:
+            check_read({"IfMatch": request["CopySourceIfMatch"]} if "CopySourceIfMatch" in request else {}, description)
+            first, length = parse_range(request.get("CopySourceRange"), description.size)
+            file.seek(first)
+            etag = self._receive_part(request, ResponseBody(file, length))
+        return {"CopyPartResult": {"ETag": etag, "LastModified": datetime.now(UTC)}}
+
+    def _receive_part(self, request: dict[str, Any], body: Any) -> str:
         folder, _ = self._upload(request)
         number = request["PartNumber"]
         if not 1 <= number <= 10_000:
             raise AwsError("InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive")
-        source, digest = self.store.receive(request["Body"])
+        source, digest = self.store.receive(body)
         try:
             check_md5(request, digest)
             name = f"{number:05}-{digest}"
@@ -67,7 +90,7 @@ class Uploads:
                     path.unlink(missing_ok=True)  # sent again with other bytes
         finally:
             source.unlink(missing_ok=True)
-        return {"ETag": f'"{digest}"'}
+        return f'"{digest}"'
 
     def list_parts(self, request: dict[str, Any]) -> dict[str, Any]:
         check_parameters(request, "UploadId MaxParts PartNumberMarker")

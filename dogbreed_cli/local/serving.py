@@ -16,12 +16,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dogbreed_cli.local.endpoints import ENDPOINT, endpoint_folder, fail, running_variants
+from dogbreed_cli.local.errors import AwsError
 from dogbreed_cli.local.home import REGION, Home
 from dogbreed_cli.local.logs import Logs
 from dogbreed_cli.local.records import Record
-from dogbreed_cli.local.s3 import S3
+from dogbreed_cli.local.s3_access import open_access
 from dogbreed_cli.local.sagemaker import SageMaker
-from dogbreed_cli.local.training_jobs import image_python
+from dogbreed_cli.local.training_request import image_python
 from dogbreed_cli.local.worker import Group
 from dogbreed_cli.source import unpack
 from dogbreed_cli.storage import parse_s3_uri
@@ -47,7 +48,7 @@ class Server:
         shutil.rmtree(self.folder, ignore_errors=True)
         model = SageMaker(home).describe_model(config["ProductionVariants"][0])
         container = model["PrimaryContainer"]
-        unpack(S3(home.s3).path(*parse_s3_uri(container["ModelDataUrl"])), self.folder / "model")
+        fetch_model(home, container["ModelDataUrl"], self.folder)
         python = image_python(container["Image"])
         logs, stream = Logs(home.logs), f"AllTraffic/i-{number:04d}"
         with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -92,6 +93,20 @@ class Server:
         """Requests under way have `grace` seconds."""
         self.group.stop(grace)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def fetch_model(home: Home, uri: str, folder: Path) -> None:
+    """Unpack model.tar.gz into the folder's model/. Raises AwsError, DogbreedError."""
+    bucket, key = parse_s3_uri(uri)
+    folder.mkdir(parents=True, exist_ok=True)
+    archive = folder / "model.tar.gz"
+    try:
+        open_access(home).fetch(bucket, [(key, archive)])
+    except AwsError as error:
+        message = f'Failed to download model data for container "container_1" from URL: "{uri}". {error}'
+        raise AwsError(error.code, message) from error
+    unpack(archive, folder / "model")
+    archive.unlink()
 
 
 def log_group(endpoint: str) -> str:

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import re
 import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-from dogbreed_cli.errors import DogbreedError
 from dogbreed_cli.local import worker
 from dogbreed_cli.local.errors import AwsError
 from dogbreed_cli.local.home import Home, arn
-from dogbreed_cli.local.listing import list_page, not_found, refuse_others
+from dogbreed_cli.local.listing import list_page, not_found
 from dogbreed_cli.local.records import Record, Records
-from dogbreed_cli.storage import parse_s3_uri
+from dogbreed_cli.local.training_request import check_training_request
 
 KIND = "training-job"
 ENDED = ("Completed", "Failed", "Stopped")
-SUPPORTED = {
-    "TrainingJobName", "HyperParameters", "AlgorithmSpecification", "RoleArn", "InputDataConfig", "OutputDataConfig",
-    "ResourceConfig", "StoppingCondition", "Tags", "Environment", "DebugHookConfig",
-}  # fmt: skip
 
 
 class TrainingJobs:
@@ -48,6 +40,8 @@ class TrainingJobs:
             "CreationTime": now,
             "LastModifiedTime": now,
         }
+        if "ProfilerConfig" in request:
+            record["ProfilingStatus"] = "Disabled" if request["ProfilerConfig"].get("DisableProfiler") else "Enabled"
         with worker.claim(self.home, name) as lock:
             try:
                 if lock is None:
@@ -90,59 +84,10 @@ class TrainingJobs:
             return self.records.update(KIND, name, lambda r: end(r, "Failed", "Failed", reason)) or record
 
 
-def check_training_request(request: Mapping[str, Any]) -> None:
-    """What AWS would refuse at once, and what this machine cannot do. Raises ValidationException."""
-    refuse_others(request, SUPPORTED)
-    for member in ("AlgorithmSpecification", "ResourceConfig", "StoppingCondition"):
-        if member not in request:
-            raise AwsError("ValidationException", f"{member} is required.")
-    algorithm = {"TrainingImage", "TrainingInputMode", "MetricDefinitions"}
-    refuse_others(request["AlgorithmSpecification"], algorithm, "AlgorithmSpecification.")
-    refuse_others(request["ResourceConfig"], {"InstanceType", "InstanceCount", "VolumeSizeInGB"}, "ResourceConfig.")
-    refuse_others(request["OutputDataConfig"], {"S3OutputPath"}, "OutputDataConfig.")
-    refuse_others(request["StoppingCondition"], {"MaxRuntimeInSeconds"}, "StoppingCondition.")
-    if request["ResourceConfig"].get("InstanceCount", 1) != 1:
-        raise AwsError("ValidationException", "The local SageMaker runs jobs on one instance: InstanceCount must be 1.")
-    image_python(request["AlgorithmSpecification"].get("TrainingImage", ""))
-    for metric in request["AlgorithmSpecification"].get("MetricDefinitions", []):
-        try:
-            re.compile(metric["Regex"])
-        except re.error as error:
-            raise AwsError("ValidationException", f"Invalid regex for metric {metric['Name']}: {error}") from None
-    check_s3_uri(request["OutputDataConfig"]["S3OutputPath"])
-    channels = [channel["ChannelName"] for channel in request.get("InputDataConfig", [])]
-    if len(channels) != len(set(channels)):
-        raise AwsError("ValidationException", f"Channel names must be unique: {channels}")
-    for channel in request.get("InputDataConfig", []):
-        refuse_others(channel, {"ChannelName", "DataSource", "ContentType", "InputMode"}, "InputDataConfig.")
-        refuse_others(channel["DataSource"], {"S3DataSource"}, "DataSource.")
-        if channel["DataSource"]["S3DataSource"]["S3DataType"] != "S3Prefix":
-            raise AwsError("ValidationException", "The local SageMaker supports only the S3DataType S3Prefix.")
-        check_s3_uri(channel["DataSource"]["S3DataSource"]["S3Uri"])
-    if "DebugHookConfig" in request:
-        check_s3_uri(request["DebugHookConfig"]["S3OutputPath"])
-
-
-def check_s3_uri(uri: str) -> None:
-    try:
-        parse_s3_uri(uri)
-    except DogbreedError as error:
-        raise AwsError("ValidationException", f"Invalid S3 URI {uri!r}: {error}") from None
-
-
-def image_python(image: str) -> Path:
-    """The interpreter that an image URI of this machine (file:///.../bin/python) stands for."""
-    parts = urlsplit(image)
-    python = Path(unquote(parts.path))
-    if parts.scheme != "file" or not python.is_file() or not os.access(python, os.X_OK):
-        raise AwsError("ValidationException", f"No container image {image!r} on this machine.")
-    return python
-
-
 def clear(folder: Path) -> None:
-    """Remove a job's /opt/ml tree; its worker's log and lock stay."""
-    shutil.rmtree(folder / "ml", ignore_errors=True)
-    shutil.rmtree(folder / "source", ignore_errors=True)
+    """Remove a job's /opt/ml tree and what was fetched for it; its worker's log and lock stay."""
+    for name in ("ml", "source", "fetched"):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def ask_to_stop(record: Record) -> None:

@@ -26,7 +26,9 @@ from dogbreed_cli.local import training_jobs
 from dogbreed_cli.local.home import Home
 from dogbreed_cli.local.records import Record
 from dogbreed_cli.local.sagemaker import SageMaker
-from dogbreed_cli.local.tuning_jobs import KIND, end, objective, trial_request, trials_of
+from dogbreed_cli.local.tuning_criteria import Score, completion_details, criterion_met
+from dogbreed_cli.local.tuning_jobs import KIND, end, objective, trials_of
+from dogbreed_cli.local.tuning_request import trial_request
 
 
 @dataclass(frozen=True)
@@ -69,13 +71,14 @@ def search(sagemaker: SageMaker, name: str, record: Record) -> None:
     if config["Strategy"] == "Grid":
         combinations = enqueue_grid(study, parameters, config.get("RandomSeed"))
         left = min(left or combinations, combinations)
-    deadline = time.time() + limits.get("MaxRuntimeInSeconds", float("inf"))
+    longest = limits.get("MaxRuntimeInSeconds", float("inf"))
     running: dict[str, Running] = {}
-    scores: list[float] = []
+    scores: list[Score] = []
     numbers = itertools.count(1)
     while True:
-        asked_to_stop = (sagemaker.records.read(KIND, name) or {}).get("HyperParameterTuningJobStatus") == "Stopping"
-        if asked_to_stop or time.time() > deadline or criterion_met(config, scores):
+        record = sagemaker.records.read(KIND, name) or record
+        asked_to_stop = record["HyperParameterTuningJobStatus"] == "Stopping"
+        if asked_to_stop or time.time() > record["CreationTime"] + longest or criterion_met(config, scores):
             left = 0
             for job in running:
                 sagemaker.records.update(training_jobs.KIND, job, training_jobs.ask_to_stop)
@@ -89,6 +92,8 @@ def search(sagemaker: SageMaker, name: str, record: Record) -> None:
         if not running and not left:
             break
         time.sleep(0.2)
+    details = completion_details(config, scores)
+    sagemaker.records.update(KIND, name, lambda record: record.update(TuningJobCompletionDetails=details))
     finish(sagemaker, name, stopped=asked_to_stop)
 
 
@@ -186,7 +191,7 @@ def start_trial(sagemaker: SageMaker, record: Record, number: int, chosen: dict[
 
 
 def watch(
-    sagemaker: SageMaker, study: optuna.Study, running: Running, job: str, metric: str, scores: list[float]
+    sagemaker: SageMaker, study: optuna.Study, running: Running, job: str, metric: str, scores: list[Score]
 ) -> bool:
     """Report epochs to the pruner, stop the trial if it says so, tell the study how it ended. True once it has."""
     record, trial = sagemaker.settled_training_job(job), running.trial
@@ -204,7 +209,7 @@ def watch(
         study.tell(trial, state=TrialState.FAIL)
         score: dict[str, Any] = {"ObjectiveStatus": "Failed"}
     else:
-        scores.append(final)
+        scores.append((time.time(), final))
         if status == "Completed":
             study.tell(trial, final)
         else:  # stopped early: the study keeps its last epoch
@@ -215,25 +220,6 @@ def watch(
         }
     sagemaker.records.update(training_jobs.KIND, job, lambda record: record.update(score))
     return True
-
-
-def criterion_met(config: Mapping[str, Any], scores: list[float]) -> bool:
-    """Whether the objectives of this job's own trials, in the order in which they ended, end the search."""
-    criteria = config.get("TuningJobCompletionCriteria", {})
-    minimize = config["HyperParameterTuningJobObjective"]["Type"] == "Minimize"
-    target = criteria.get("TargetObjectiveMetricValue")
-    if target is not None and any(score <= target if minimize else score >= target for score in scores):
-        return True
-    patience = criteria.get("BestObjectiveNotImproving", {}).get("MaxNumberOfTrainingJobsNotImproving")
-    if patience is None or not scores:
-        return False
-    best, since = scores[0], 0
-    for score in scores[1:]:
-        gain = best - score if minimize else score - best
-        # AWS counts what is better by less than 1 % as no improvement.
-        since = 0 if gain >= 0.01 * abs(best) and gain > 0 else since + 1
-        best = min(best, score) if minimize else max(best, score)
-    return since >= patience
 
 
 def finish(sagemaker: SageMaker, name: str, stopped: bool) -> None:

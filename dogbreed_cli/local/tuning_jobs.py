@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from operator import itemgetter
 from typing import Any
 
 from dogbreed_cli.local import training_jobs, worker
 from dogbreed_cli.local.errors import AwsError
 from dogbreed_cli.local.home import arn
-from dogbreed_cli.local.listing import list_page, not_found, refuse_others
+from dogbreed_cli.local.listing import list_page, not_found
 from dogbreed_cli.local.records import Record, Records
 from dogbreed_cli.local.training_jobs import TrainingJobs
+from dogbreed_cli.local.tuning_request import ENDED, check_parent, check_tuning_request
 
 KIND = "hyper-parameter-tuning-job"
-ENDED = ("Completed", "Failed", "Stopped")
 BEST_MEMBERS = (
     "TrainingJobName", "TrainingJobArn", "CreationTime", "TrainingStartTime", "TrainingEndTime", "TrainingJobStatus",
     "TunedHyperParameters", "FinalHyperParameterTuningJobObjectiveMetric", "ObjectiveStatus",
@@ -55,7 +55,17 @@ class TuningJobs(TrainingJobs):
     def with_progress(self, record: Record) -> Record:
         trials = trials_of(self.records, record["HyperParameterTuningJobName"])
         settled = [self.settled_training_job(trial["TrainingJobName"]) for trial in trials]
-        return {**record, **count_trials(settled), **best_of(settled, record)}
+        seconds = record.get("HyperParameterTuningEndTime", time.time()) - record["CreationTime"]
+        progress = {**count_trials(settled), "ConsumedResources": {"RuntimeInSeconds": round(seconds)}}
+        if best := best_of(settled, record):
+            progress["BestTrainingJob"] = summarize(best)
+        warm = record.get("WarmStartConfig", {})
+        if warm.get("WarmStartType") == "IdenticalDataAndAlgorithm":
+            for parent in warm["ParentHyperParameterTuningJobs"]:
+                settled += trials_of(self.records, parent["HyperParameterTuningJobName"])
+            if best := best_of(settled, record):
+                progress["OverallBestTrainingJob"] = {**summarize(best), "TuningJobName": best["TuningJobName"]}
+        return {**record, **progress}
 
     def list_hyper_parameter_tuning_jobs(self, request: Mapping[str, Any]) -> dict[str, Any]:
         settled = [self.settled_tuning_job(name) for name in self.records.names(KIND)]
@@ -99,108 +109,6 @@ def tuning_folder(name: str) -> str:
     return f"tuning.{name}"
 
 
-def check_tuning_request(request: Mapping[str, Any]) -> None:
-    """What AWS would refuse at once, and what this machine cannot do. Raises ValidationException."""
-    refuse_others(
-        request,
-        {
-            "HyperParameterTuningJobName",
-            "HyperParameterTuningJobConfig",
-            "TrainingJobDefinition",
-            "WarmStartConfig",
-            "Tags",
-        },
-    )
-    config = request["HyperParameterTuningJobConfig"]
-    refuse_others(
-        config,
-        {"Strategy", "StrategyConfig", "HyperParameterTuningJobObjective", "ResourceLimits", "ParameterRanges",
-         "TrainingJobEarlyStoppingType", "TuningJobCompletionCriteria", "RandomSeed"},
-        "HyperParameterTuningJobConfig.",
-    )  # fmt: skip
-    refuse_others(
-        config.get("TuningJobCompletionCriteria", {}),
-        {"TargetObjectiveMetricValue", "BestObjectiveNotImproving"},
-        "TuningJobCompletionCriteria.",
-    )
-    definition = request.get("TrainingJobDefinition")
-    if definition is None or "HyperParameterTuningJobObjective" not in config:
-        raise AwsError(
-            "ValidationException", "TrainingJobDefinition and HyperParameterTuningJobObjective are required."
-        )
-    training_jobs.check_training_request(trial_request(definition, "trial", {}))
-    metrics = {metric["Name"] for metric in definition["AlgorithmSpecification"].get("MetricDefinitions", [])}
-    wanted = config["HyperParameterTuningJobObjective"]["MetricName"]
-    if wanted not in metrics:
-        raise AwsError(
-            "ValidationException",
-            f"The objective metric [{wanted}] is not in the metric definitions {sorted(metrics)}.",
-        )
-    names = check_ranges(config.get("ParameterRanges", {}), config["Strategy"])
-    if clash := names & set(definition.get("StaticHyperParameters", {})):
-        raise AwsError("ValidationException", f"Hyperparameters are both static and tuned: {sorted(clash)}.")
-    if config["Strategy"] != "Grid" and "MaxNumberOfTrainingJobs" not in config["ResourceLimits"]:
-        raise AwsError("ValidationException", "MaxNumberOfTrainingJobs is required unless the strategy is Grid.")
-    if config["Strategy"] == "Hyperband" and config.get("TrainingJobEarlyStoppingType") == "Auto":
-        raise AwsError(
-            "ValidationException", "TrainingJobEarlyStoppingType must be Off when the strategy is Hyperband."
-        )
-
-
-def check_ranges(ranges: Mapping[str, Any], strategy: str) -> set[str]:
-    """The names of what is tuned. Raises ValidationException."""
-    kinds = ("CategoricalParameterRanges", "IntegerParameterRanges", "ContinuousParameterRanges")
-    refuse_others(ranges, kinds, "ParameterRanges.")
-    names = [entry["Name"] for kind in kinds for entry in ranges.get(kind, [])]
-    if not names:
-        raise AwsError("ValidationException", "At least one hyperparameter range is required.")
-    if len(names) != len(set(names)):
-        raise AwsError("ValidationException", f"Hyperparameters have several ranges: {names}.")
-    for kind, number in (("IntegerParameterRanges", int), ("ContinuousParameterRanges", float)):
-        for entry in ranges.get(kind, []):
-            if strategy == "Grid":
-                raise AwsError("ValidationException", "Grid search strategy only supports categorical parameters.")
-            check_range(entry, number)
-    return set(names)
-
-
-def check_range(entry: Mapping[str, Any], number: Callable[[str], float]) -> None:
-    name, scaling = entry["Name"], entry.get("ScalingType", "Auto")
-    try:
-        low, high = number(entry["MinValue"]), number(entry["MaxValue"])
-    except ValueError:
-        raise AwsError("ValidationException", f"The range of {name} is not of numbers of its kind: {entry}.") from None
-    if not low < high:
-        raise AwsError("ValidationException", f"MinValue of {name} must be less than its MaxValue: {low}, {high}.")
-    if scaling == "Logarithmic" and low <= 0:
-        raise AwsError("ValidationException", f"Logarithmic scaling of {name} needs a range above 0.")
-    if scaling == "ReverseLogarithmic" and (number is int or low < 0 or high >= 1):
-        message = f"Reverse logarithmic scaling of {name} needs a continuous range within 0 <= x < 1.0."
-        raise AwsError("ValidationException", message)
-
-
-def check_parent(parent: Record, request: Mapping[str, Any]) -> None:
-    name = parent["HyperParameterTuningJobName"]
-    if parent["HyperParameterTuningJobStatus"] not in ENDED:
-        raise AwsError("ValidationException", f"The parent tuning job {name} has not ended yet.")
-    theirs, ours = (
-        job["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"] for job in (parent, request)
-    )
-    if theirs != ours:
-        message = f"The parent tuning job {name} has another objective metric: {theirs}, not {ours}."
-        raise AwsError("ValidationException", message)
-
-
-def trial_request(definition: Mapping[str, Any], name: str, chosen: Mapping[str, str]) -> dict[str, Any]:
-    """The training job that a tuning job's definition and one choice of hyperparameters ask for."""
-    copied = {k: v for k, v in definition.items() if k not in ("StaticHyperParameters", "DefinitionName")}
-    return {
-        **copied,
-        "TrainingJobName": name,
-        "HyperParameters": {**definition.get("StaticHyperParameters", {}), **chosen},
-    }
-
-
 def trials_of(records: Records, name: str) -> list[Record]:
     wanted = arn("hyper-parameter-tuning-job", name)
     found = records.all(training_jobs.KIND, prefix=f"{name}-")
@@ -231,15 +139,19 @@ def count_trials(trials: list[Record]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def best_of(trials: list[Record], record: Record) -> dict[str, Any]:
-    """BestTrainingJob: of those that were completed. Empty while there is none."""
+def best_of(trials: list[Record], record: Record) -> Record | None:
+    """The best of those that were completed; None while there is none."""
     completed = [trial for trial in trials if trial["TrainingJobStatus"] == "Completed"]
     scored = [(score, trial) for trial in completed if (score := objective(trial)) is not None]
     if not scored:
-        return {}
+        return None
     kind = record["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"]["Type"]
-    best = (min if kind == "Minimize" else max)(scored, key=itemgetter(0))[1]
-    return {"BestTrainingJob": {member: best[member] for member in BEST_MEMBERS if member in best}}
+    return (min if kind == "Minimize" else max)(scored, key=itemgetter(0))[1]
+
+
+def summarize(trial: Record) -> Record:
+    """BestTrainingJob."""
+    return {member: trial[member] for member in BEST_MEMBERS if member in trial}
 
 
 def ask_to_stop(record: Record) -> None:

@@ -84,7 +84,9 @@ def respond(
     """Answer one request. Raises only what is a bug of ours."""
     service_model = operation_model.service_model
     name = service_model.service_name
-    method = getattr(services.get(name), xform_name(operation_model.name), None)
+    method = None
+    if operation_model.name in service_model.operation_names:  # a service's other attributes are nobody's to call
+        method = getattr(services.get(name), xform_name(operation_model.name), None)
     request_id = str(uuid.uuid4())
     try:
         if method is None:

@@ -2,8 +2,11 @@
 
 import io
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
+
+from dogbreed_cli.local.errors import AwsError
 
 CHUNK = 1 << 20
 
@@ -18,14 +21,15 @@ def read_body(body: Any) -> bytes:
 class ChunkedReader(io.RawIOBase):
     """The payload inside an `aws-chunked` body: `<hex size>[;signature]\\r\\n<data>\\r\\n ... 0\\r\\n<trailers>\\r\\n`.
 
+    Any size of chunk passes through in pieces. Raises AwsError(IncompleteBody) for a body that is not whole.
     https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-streaming.html
     """
 
     def __init__(self, source: Any):
         self._source = source
-        self._encoded = b""
-        self._chunk = b""
-        self._ended = False
+        self._encoded = b""  # read from the source, not yet decoded
+        self._left = 0  # of the chunk that is being read
+        self._started, self._ended = False, False
 
     def readable(self) -> bool:
         return True
@@ -33,9 +37,12 @@ class ChunkedReader(io.RawIOBase):
     def read(self, size: int | None = -1) -> bytes:
         if size is None or size < 0:
             return b"".join(iter(lambda: self.read(CHUNK), b""))
-        if not self._chunk and not self._ended:
-            self._chunk = self._decode_chunk()
-        data, self._chunk = self._chunk[:size], self._chunk[size:]
+        if self._left == 0 and not self._ended and size:
+            self._enter_chunk()
+        if not self._encoded and self._left:
+            self._fill()
+        data = self._encoded[: min(size, self._left)]
+        self._encoded, self._left = self._encoded[len(data) :], self._left - len(data)
         return data
 
     def readinto(self, buffer: Any) -> int:
@@ -43,27 +50,37 @@ class ChunkedReader(io.RawIOBase):
         buffer[: len(data)] = data
         return len(data)
 
-    def _decode_chunk(self) -> bytes:
-        while b"\r\n" not in self._encoded:
-            self._fill()
-        line, self._encoded = self._encoded.split(b"\r\n", 1)
-        size = int(line.split(b";")[0], 16)
-        if size == 0:
+    def _enter_chunk(self) -> None:
+        if self._started and self._read_line():
+            raise _incomplete("a chunk is longer than it says")
+        self._started = True
+        size = self._read_line().split(b";")[0]
+        if not re.fullmatch(rb"[0-9a-fA-F]{1,15}", size):
+            raise _incomplete("a chunk does not begin with its size")
+        self._left = int(size, 16)
+        if self._left == 0:
             # What follows are trailers (checksums). They are read to the end, so that a connection can be used again.
             while self._source.read(CHUNK):
                 pass
             self._ended = True
-            return b""
-        while len(self._encoded) < size + 2:
+
+    def _read_line(self) -> bytes:
+        while b"\r\n" not in self._encoded:
+            if len(self._encoded) > CHUNK:
+                raise _incomplete("a chunk does not begin with its size")
             self._fill()
-        data, self._encoded = self._encoded[:size], self._encoded[size + 2 :]
-        return data
+        line, self._encoded = self._encoded.split(b"\r\n", 1)
+        return line
 
     def _fill(self) -> None:
         more = self._source.read(CHUNK)
         if not more:
-            raise ValueError("an aws-chunked body ended inside a chunk")
+            raise _incomplete("it ended inside a chunk")
         self._encoded += more
+
+
+def _incomplete(reason: str) -> AwsError:
+    return AwsError("IncompleteBody", f"The aws-chunked request body is not whole: {reason}.")
 
 
 class ResponseBody(io.RawIOBase):

@@ -15,6 +15,17 @@ from dogbreed_cli.local.wire_rpc import parse_json, serialize_json
 from dogbreed_cli.local.wire_text import parse_text, serialize_text
 from dogbreed_cli.local.wire_xml import parse_xml, serialize_xml
 
+# What S3 calls the documents of its answers: botocore does not read it, so its model does not say. Other clients may.
+_ROOTS = {
+    "ListBuckets": "ListAllMyBucketsResult",
+    "ListObjects": "ListBucketResult",
+    "ListObjectsV2": "ListBucketResult",
+    "CreateMultipartUpload": "InitiateMultipartUploadResult",
+    "DeleteObjects": "DeleteResult",
+    "GetObjectTagging": "Tagging",
+}
+_NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
+
 
 def parse_rest(
     operation_model: OperationModel, shape: Any, url: str, raw_headers: Mapping[str, str | bytes], body: Any
@@ -115,19 +126,25 @@ def serialize_rest(operation_model: OperationModel, shape: Any, output: dict[str
         target = shape.members[payload]
         if is_xml:
             name = target.serialization.get("name", target.name)
-            response.write_xml(serialize_xml(target, output[payload], name))
+            response.write_xml(_in_namespace(serialize_xml(target, output[payload], name)))
         else:
             response.write_json(serialize_json(target, output[payload]))
     elif any("location" not in member.serialization for member in shape.members.values()) and not payload:
         if operation_model.name == "GetBucketLocation":
             # Not as the model says: the document is one element with text (botocore reads it by hand as well).
-            response.write_xml(f"<LocationConstraint>{output.get('LocationConstraint') or ''}</LocationConstraint>")
+            location = output.get("LocationConstraint") or ""
+            response.write_xml(_in_namespace(f"<LocationConstraint>{location}</LocationConstraint>"))
         elif is_xml:
-            response.write_xml(serialize_xml(shape, output, shape.name.replace("Output", "Result")))
+            root = _ROOTS.get(operation_model.name, shape.name.replace("Output", "Result"))
+            response.write_xml(_in_namespace(serialize_xml(shape, output, root)))
         else:
             response.write_json(serialize_json(shape, _without_locations(shape, output)))
     if not payload or shape.members[payload].type_name not in ("blob", "string"):
         response.headers.setdefault("Content-Type", "application/xml" if is_xml else "application/json")
+
+
+def _in_namespace(document: str) -> str:
+    return re.sub(r"^<([^\s>]+)", rf'<\1 xmlns="{_NAMESPACE}"', document)
 
 
 def _without_locations(shape: Any, output: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Worker processes: every local job and endpoint has one, detached from the command that started it.
 
-    python -m dogbreed_cli.local.worker training|tuning|endpoint HOME NAME
+    python -m dogbreed_cli.local.worker training|tuning|endpoint HOME NAME LOCK [S3_ENDPOINT]
 
 A worker holds a lock on jobs/<name>/worker.lock as long as it lives. The kernel frees the lock however the worker
 dies, so whoever finds the lock free beside a record that is still InProgress knows that the worker was killed. No
@@ -59,9 +59,12 @@ def try_lock(file: IO[bytes]) -> bool:
 
 def start(home: Home, kind: str, name: str, lock: IO[bytes]) -> None:
     """Start the worker that now owns `lock`. It outlives this process and hears no Ctrl-C of its terminal."""
+    command = [sys.executable, "-P", "-m", "dogbreed_cli.local.worker", kind, str(home.root), name, str(lock.fileno())]
+    if home.s3_endpoint:
+        command.append(home.s3_endpoint)
     with Path(lock.name).with_name("worker.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "dogbreed_cli.local.worker", kind, str(home.root), name, str(lock.fileno())],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -196,10 +199,10 @@ def wait_until(condition: Callable[[], bool], seconds: float, step: float = 0.1)
 
 
 def run() -> None:
-    kind, root, name, descriptor = sys.argv[1:]
+    kind, root, name, descriptor, *endpoint = sys.argv[1:]
     # The lock must die with this process, so nothing that it starts may inherit it.
     os.set_inheritable(int(descriptor), False)
-    home = Home(Path(root))
+    home = Home(Path(root), *endpoint)
     if kind == "training":
         from dogbreed_cli.local import training
 

@@ -32,6 +32,8 @@ class Job:
     ended: datetime | None
     training_seconds: int | None
     billable_seconds: int | None
+    # In a warm pool, after the job; billed too.
+    retained_seconds: int
     spot: bool
     instance_type: str | None
     instance_count: int | None
@@ -63,6 +65,7 @@ def read_job(description: Mapping[str, Any]) -> Job:
         ended=description.get("TrainingEndTime"),
         training_seconds=description.get("TrainingTimeInSeconds"),
         billable_seconds=description.get("BillableTimeInSeconds"),
+        retained_seconds=(description.get("WarmPoolStatus") or {}).get("ResourceRetainedBillableTimeInSeconds") or 0,
         spot=bool(description.get("EnableManagedSpotTraining")),
         instance_type=resources.get("InstanceType"),
         instance_count=resources.get("InstanceCount"),

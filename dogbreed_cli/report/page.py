@@ -14,7 +14,7 @@ from dogbreed_cli.report import charts, trials, wording
 from dogbreed_cli.report.artifacts import Training
 from dogbreed_cli.report.job import Job
 from dogbreed_cli.report.report import Report
-from dogbreed_cli.report.wording import NOTHING, say_duration, say_moment, say_percent, say_split, say_value
+from dogbreed_cli.report.wording import NOTHING, say_cost, say_duration, say_moment, say_percent, say_split, say_value
 
 # Above this the matrix is a map and the most confused pairs, not a table of numbers.
 MOST_CELLS = 30
@@ -59,6 +59,7 @@ def render(report: Report) -> str:
             key=lambda score: (score.recall is None, score.recall or 0.0, score.f1 or 0.0, score.label),
         ),
         phase_shares=[(phase.name, phase.share) for phase in report.phases],
+        cost=say_cost(report.cost),
         status_shares=share_statuses(report.job),
         settings=list_settings(report),
     )
@@ -98,7 +99,7 @@ def list_settings(report: Report) -> dict[str, list[tuple[str, str]]]:
         "model": list_model(training) if training else [],
         "versions": say_sorted(training.versions) if training else [],
         "image": [("image", say_value(job.image))],
-        "job": list_facts(job),
+        "job": [*list_facts(job), ("cost", say_cost(report.cost))],
     }
 
 

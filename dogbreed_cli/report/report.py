@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dogbreed_cli.report.artifacts import Artifacts, Epoch, Prediction, Training, read_artifacts
+from dogbreed_cli.report.cost import UNASKED, Cost, Rate, weigh
 from dogbreed_cli.report.job import Job, read_job
 from dogbreed_cli.report.metrics import Evaluation, Phase, evaluate, share_phases
 from dogbreed_cli.report.trials import Trial, Tuning, as_row, read_tuning
@@ -33,6 +34,7 @@ class Report:
     evaluation: Evaluation | None
     phases: tuple[Phase, ...]
     tuning: Tuning | None
+    cost: Cost
     missing: Mapping[str, str]
     notes: tuple[str, ...]
 
@@ -51,11 +53,13 @@ def build(
     training_job: Mapping[str, Any],
     tuning_job: Mapping[str, Any] | None = None,
     trials: Iterable[Mapping[str, Any] | Trial] = (),
+    rate: Rate = UNASKED,
 ) -> Report:
     """From a folder with what output.tar.gz held (any file may be missing) and boto3's descriptions of the jobs.
 
     `training_job` is DescribeTrainingJob's answer, `tuning_job` DescribeHyperParameterTuningJob's and `trials` its
-    HyperParameterTrainingJobSummaries. Nothing that a failed or stopped job lacks is an error.
+    HyperParameterTrainingJobSummaries; `rate` is the price of the job's instances. Nothing that a failed or stopped
+    job lacks is an error.
     """
     found = read_artifacts(artifacts)
     job = read_job(training_job)
@@ -71,6 +75,7 @@ def build(
         evaluation=evaluation,
         phases=phases,
         tuning=tuning,
+        cost=weigh(job, rate),
         missing=explain_missing(job, found, evaluation, phases, tuning),
         notes=(*found.problems, *check_numbers(found, evaluation)),
     )

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dogbreed_cli.report.cost import Cost
     from dogbreed_cli.report.metrics import Proportion
     from dogbreed_cli.report.report import Report
 
@@ -90,7 +91,26 @@ def summarize(report: "Report") -> tuple[tuple[str, str], ...]:
     if report.phases:
         shares = sorted(report.phases, key=lambda phase: -phase.seconds)
         lines.append(("Time", ", ".join(f"{phase.name} {say_percent(phase.share, 0)}" for phase in shares)))
+    lines.append(("Cost", say_cost(report.cost)))
     return tuple(lines)
+
+
+def say_cost(cost: "Cost") -> str:
+    """`0.31 USD: 25 min 12 s at 0.7364 USD an hour (2026-08 list price)`; the price's date is never left out."""
+    rate = cost.rate
+    if rate.usd_per_hour == 0:
+        return f"free ({rate.source})"
+    if cost.seconds is None:
+        return "unknown: SageMaker does not say how many seconds are billed"
+    billed = say_duration(cost.seconds) + (f" on {cost.instances} instances" if cost.instances > 1 else "")
+    if rate.usd_per_hour is None or cost.usd is None:
+        return f"unknown, {billed} billed: {rate.source}"
+    told = f"{say_usd(cost.usd)}: {billed} at {rate.usd_per_hour:g}{SPACE}USD an hour ({rate.source})"
+    return f"{told}; spot saved {say_usd(cost.spot_saving_usd)}" if cost.spot_saving_usd else told
+
+
+def say_usd(usd: float) -> str:
+    return f"{usd:.2f}{SPACE}USD" if usd >= 0.1 else f"{usd:.2g}{SPACE}USD"
 
 
 def say_best(report: "Report") -> str:

@@ -1,0 +1,66 @@
+"""What is sent to SageMaker to serve a model, as data: pure functions, as in requests.py."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from dogbreed_cli.requests import Site, network, tags
+
+if TYPE_CHECKING:
+    from dogbreed_cli.config import Config
+
+VARIANT = "AllTraffic"
+SCRIPT = "serve.py"
+
+
+def model(config: Config, site: Site, job: str, artifact: str) -> dict[str, Any]:
+    """CreateModel of a training job's model.tar.gz: serve.py inside it, under the PyTorch inference toolkit."""
+    content = {
+        "PrimaryContainer": {
+            "Image": site.image,
+            "ModelDataUrl": artifact,
+            "Environment": {
+                "SAGEMAKER_PROGRAM": SCRIPT,
+                "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code",
+                "SAGEMAKER_CONTAINER_LOG_LEVEL": "20",
+            },
+        },
+        "ExecutionRoleArn": site.role_arn,
+        **network(site),
+    }
+    return {"ModelName": name_by_content(job, content), **content, "Tags": tags(config)}
+
+
+def endpoint_config(config: Config, site: Site, job: str, model_name: str) -> dict[str, Any]:
+    """CreateEndpointConfig."""
+    deploy = config.deploy
+    variant: dict[str, Any] = {"VariantName": VARIANT, "ModelName": model_name, "InitialVariantWeight": 1.0}
+    content: dict[str, Any] = {"ProductionVariants": [variant]}
+    if deploy.serverless:
+        variant["ServerlessConfig"] = {"MemorySizeInMB": deploy.memory, "MaxConcurrency": deploy.max_concurrency}
+    else:
+        variant |= {"InitialInstanceCount": deploy.instance_count, "InstanceType": deploy.instance_type}
+        if site.volume_kms_key:
+            content["KmsKeyId"] = site.volume_kms_key
+    if deploy.data_capture:
+        content["DataCaptureConfig"] = {
+            "EnableCapture": True,
+            "InitialSamplingPercentage": deploy.data_capture,
+            "DestinationS3Uri": f"s3://{site.bucket}/{config.prefix}/captured",
+            "CaptureOptions": [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}],
+            **({"KmsKeyId": site.kms_key} if site.kms_key else {}),
+        }
+    return {"EndpointConfigName": name_by_content(job, content), **content, "Tags": tags(config)}
+
+
+def endpoint(config: Config, name: str, endpoint_config_name: str) -> dict[str, Any]:
+    """CreateEndpoint."""
+    return {"EndpointName": name, "EndpointConfigName": endpoint_config_name, "Tags": tags(config)}
+
+
+def name_by_content(job: str, content: dict[str, Any]) -> str:
+    """`<job>-<hash>`, at most 63 characters: the same deployment is found and not made again, another one is not."""
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+    return f"{job[:54].rstrip('-')}-{digest}"

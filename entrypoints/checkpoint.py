@@ -1,0 +1,73 @@
+"""The checkpoint that a job writes after each epoch, and goes on from when it is started again.
+
+SageMaker copies /opt/ml/checkpoints to S3 as it changes, and back before it restarts a job whose spot instance was
+taken away. The folder is there only when the job asked for it (CheckpointConfig). A run that goes on ends with the
+numbers of one that was never interrupted, with --workers 0; processes that load images start anew, with other crops.
+"""
+
+import os
+from pathlib import Path
+
+import distributed
+import torch
+from model import written_beside
+
+
+def find_folder():
+    """Where checkpoints go, or None."""
+    folder = os.environ.get("SM_CHECKPOINT_DIR")
+    usual = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"), "checkpoints")
+    return folder or (str(usual) if usual.is_dir() else None)
+
+
+class Checkpoint:
+    """One file, replaced after each epoch; nothing without a folder. `fingerprint` is all that decides the result."""
+
+    def __init__(self, folder, fingerprint, head, optimizer, generator):
+        self.path = Path(folder, "checkpoint.pt") if folder else None
+        self.fingerprint = fingerprint
+        self.parts = {"head": head, "optimizer": optimizer}
+        self.generator = generator  # of the order in which images come
+
+    def save(self, history, best):
+        if not self.path:
+            return
+        state = {name: part.state_dict() for name, part in self.parts.items()}
+        state |= {"fingerprint": self.fingerprint, "history": history, "best": best}
+        state |= {"order": self.generator.get_state(), "random": distributed.gather(torch.get_rng_state())}
+        if distributed.is_main():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with written_beside(self.path) as beside, beside.open("wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())  # else a crash may leave the new name with nothing in it
+
+    def restore(self):
+        """Everything as it was after the last epoch that was saved. Returns (history, best), or ([], None)."""
+        state = distributed.take_from_main(self.read() if self.path and distributed.is_main() else None)
+        if state is None:
+            return [], None
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
+        self.generator.set_state(state["order"])
+        torch.set_rng_state(state["random"][distributed.rank()])
+        distributed.say(f"going on after epoch {len(state['history'])} of checkpoint {self.path}")
+        return state["history"], state["best"]
+
+    def read(self):
+        if not self.path.exists():
+            return None
+        try:
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+            found = state["fingerprint"]
+        except Exception as error:  # a broken file fails in many ways: pickle, zip, EOF, ...
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            distributed.say(f"WARNING: checkpoint {self.path} cannot be read, starting at epoch 1: {reason}")
+            return None
+        other = sorted(name for name in self.fingerprint if found.get(name) != self.fingerprint[name])
+        if other:
+            distributed.say(
+                f"checkpoint {self.path} is of another training, starting at epoch 1: not the same {', '.join(other)}"
+            )
+            return None
+        return state
