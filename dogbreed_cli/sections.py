@@ -246,6 +246,8 @@ class Train(Section):
             raise ValueError("max_wait goes with spot = true: only spot instances are waited for")
         if self.max_wait is not None and self.max_wait < self.max_run:
             raise ValueError(f"max_wait ({self.max_wait}) holds the running too: at least max_run ({self.max_run})")
+        if self.instance_count > 1 and self.data_distribution == "ShardedByS3Key":
+            raise ValueError("train.py needs every image on every instance: set data_distribution = FullyReplicated")
         if self.spot and self.keep_alive:
             raise ValueError("keep_alive and spot exclude each other: spot instances are not kept warm")
         return self

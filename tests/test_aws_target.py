@@ -15,6 +15,7 @@ from typing import Any
 
 import boto3
 import pytest
+import requests
 from conftest import Dogbreed, InProcess
 from moto.moto_api import recorder
 from moto.server import ThreadedMotoServer
@@ -35,6 +36,8 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dogbreed]:
     server.start()
     recorder.start_recording()
     host, port = server.get_host_and_port()
+    # What moto remembers is the process's, not the server's.
+    requests.post(f"http://{host}:{port}/moto-api/reset", timeout=30).raise_for_status()
     environment = {
         "AWS_ENDPOINT_URL": f"http://{host}:{port}",
         "AWS_ENDPOINT_URL_PRICING": "http://127.0.0.1:9",  # moto has no Price List, and prints that on stdout

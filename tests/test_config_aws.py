@@ -14,6 +14,7 @@ pytestmark = pytest.mark.usefixtures("folder")
         (("train.max_wait=20000",), "spot = true"),
         (("train.spot=true", "train.max_wait=60"), "at least max_run"),
         (("train.spot=true", "train.keep_alive=60"), "exclude each other"),
+        (("train.instance_count=2", "train.data_distribution=ShardedByS3Key"), "FullyReplicated"),
         (("aws.subnets=['subnet-1']",), "both subnets and security_groups"),
         (("aws.subnets=['subnet 1']", "aws.security_groups=['sg-1']"), "aws.subnets"),
         (("aws.tags={'dogbreed:project' = 'mine'}",), "reserved"),

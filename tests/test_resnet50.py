@@ -15,7 +15,7 @@ def test_the_whole_job_with_resnet50(image_python: Path, tmp_path: Path) -> None
     dogbreed = Dogbreed(tmp_path, resnet50)
     try:
         dogbreed.run("upload", "dogs")
-        dogbreed.run("tune", "--max-jobs", "2", "--epochs", "1")
+        dogbreed.run("tune", "--max-jobs", "1", "--epochs", "1")
         trained = dogbreed.json("train", "--from-best", "--epochs", "1")
         assert (trained["hyperparameters"]["backbone"], trained["hyperparameters"]["image-size"]) == ("resnet50", 224)
         dogbreed.run("report")

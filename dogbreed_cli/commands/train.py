@@ -45,7 +45,7 @@ Examples:
 @click.option("--lr", type=float, help="Learning rate.")
 @click.option("--batch-size", type=int)
 @click.option("--instance-type", help="For example ml.g4dn.xlarge; of no effect on this machine.")
-@click.option("--instance-count", type=int, help="More than one: torchrun, each with its share of every batch.")
+@click.option("--instance-count", type=int, help="More than one: torchrun; each process has batches of its own.")
 @click.option("--spot/--no-spot", default=None, help="Spot instances: cheaper, may be interrupted.")
 @click.option("--max-run", type=int, metavar="SECONDS", help="The job is stopped after this time.")
 @click.option("--min-accuracy", type=click.FloatRange(0, 1), help="Quality gate on the test accuracy (exit code 6).")

@@ -83,6 +83,8 @@ def environment(record: Record, base: Path, python: Path) -> dict[str, str]:
         "SAGEMAKER_BASE_DIR": str(base),
         # Without it the toolkit waits for the DNS name algo-1 of a cluster.
         "SM_STUDIO_LOCAL_MODE": "true",
+        # torchrun takes any free port, so that two jobs may have it on this machine.
+        "PET_STANDALONE": "1",
         "SAGEMAKER_TRAINING_MODULE": "sagemaker_pytorch_container.training:main",
         "TRAINING_JOB_NAME": record["TrainingJobName"],
         "TRAINING_JOB_ARN": record["TrainingJobArn"],

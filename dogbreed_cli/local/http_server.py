@@ -145,6 +145,9 @@ class Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "0")
         if not re.fullmatch(r"\d{1,18}", length):
             raise ConnectionAbortedError(f"no length of a body: {length}")
+        if before and not int(length):
+            # botocore takes the status of an answer without it for that of the connection's next answer, too.
+            before()
         return RequestBody(self.rfile, int(length), before)
 
     def say_continue(self) -> None:
