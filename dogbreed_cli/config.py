@@ -147,9 +147,10 @@ def read_environment() -> dict[str, Any]:
     for section, key in OPEN_TABLES:
         # pydantic-settings lower-cases names: DOGBREED_TRAIN__ENVIRONMENT__HF_HOME.
         beginning = f"{ENV_PREFIX}{section}__{key}__".upper()
-        for variable in os.environ:
+        table = found[section].get(key) if isinstance(found.get(section), dict) else None
+        for variable in os.environ if isinstance(table, dict) else ():
             if variable.upper().startswith(beginning):
-                table, name = found[section][key], variable[len(beginning) :]
+                name = variable[len(beginning) :]
                 table[name] = table.pop(name.lower(), os.environ[variable])
     return found
 

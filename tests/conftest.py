@@ -28,6 +28,8 @@ SMALL = {
     "DOGBREED_MODEL__IMAGE_SIZE": "64",
     "DOGBREED_MODEL__WEIGHTS": "none",
     "DOGBREED_TRAIN__WORKERS": "0",
+    # Two trainings side by side on two processors: their threads would mostly wait for each other.
+    "DOGBREED_TRAIN__ENVIRONMENT__OMP_NUM_THREADS": "1",
 }
 
 # What no output and no file may hold, for those who set it.

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from dogbreed_cli.local.training import START_TOOLKIT
+
 ENTRYPOINTS = Path(__file__).parents[1] / "entrypoints"
 COLOURS = {
     "001.Affenpinscher": (200, 60, 50),
@@ -88,7 +90,7 @@ def run_toolkit(python, base, images, hyperparameters, debug_hook=None, **enviro
         "OMP_NUM_THREADS": "1",
     }
     return subprocess.run(
-        [python, "-c", "from sagemaker_training.cli.train import main; main()"],
+        [python, "-c", START_TOOLKIT],
         env=job | environment,
         cwd=base,
         stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""All seven commands with ResNet50 at 224 pixels, as small as that can be, and none of the settings of the others."""
+"""ResNet50 at 224 pixels from upload to predict, as small as that can be, with the default learning settings."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ def test_the_whole_job_with_resnet50(image_python: Path, tmp_path: Path) -> None
     dogbreed = Dogbreed(tmp_path, resnet50)
     try:
         dogbreed.run("upload", "dogs")
-        dogbreed.run("tune", "--max-jobs", "1", "--epochs", "1")
-        trained = dogbreed.json("train", "--from-best", "--epochs", "1")
+        trained = dogbreed.json("train", "--epochs", "1")
         assert (trained["hyperparameters"]["backbone"], trained["hyperparameters"]["image-size"]) == ("resnet50", 224)
         dogbreed.run("report")
         dogbreed.run("deploy")

@@ -65,7 +65,7 @@ class HandlerService:
     def initialize(self, context):
         found = os.listdir(context.system_properties["model_dir"])
         if "slow.pt" in found:
-            time.sleep(1.5)
+            time.sleep(4)
         elif "model.pt" not in found:
             raise RuntimeError("no model.pt")
 """,

@@ -24,7 +24,17 @@ from dogbreed_cli.local.worker import Group
 
 # AWS kills 120 seconds after the SIGTERM of StopTrainingJob or of MaxRuntimeInSeconds.
 GRACE_SECONDS = 120
-START_TOOLKIT = "from sagemaker_training.cli.train import main; main()"
+# The toolkit imports torch to read its version, and so does smdebug, whose exceptions it wants the names of: that is
+# two seconds of every job. Here it finds the version and nothing else; the script is a process of its own.
+START_TOOLKIT = """
+import importlib.metadata, sys, types
+try:
+    sys.modules["torch"] = types.SimpleNamespace(__version__=importlib.metadata.version("torch"))
+except importlib.metadata.PackageNotFoundError:
+    pass
+from sagemaker_training.cli.train import main
+main()
+"""
 
 
 def run(home: Home, name: str) -> None:
