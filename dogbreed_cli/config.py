@@ -147,7 +147,7 @@ def read_environment() -> dict[str, Any]:
     for section, key in OPEN_TABLES:
         # pydantic-settings lower-cases names: DOGBREED_TRAIN__ENVIRONMENT__HF_HOME.
         beginning = f"{ENV_PREFIX}{section}__{key}__".upper()
-        table = found[section].get(key) if isinstance(found.get(section), dict) else None
+        table: Any = found[section].get(key) if isinstance(found.get(section), dict) else None
         for variable in os.environ if isinstance(table, dict) else ():
             if variable.upper().startswith(beginning):
                 name = variable[len(beginning) :]
