@@ -173,37 +173,34 @@ class AwsSession(Session):
             raise UsageError("no execution role", fix="set aws.role_arn to the role that SageMaker's jobs run under")
         return role
 
+    # The last versions that the SDK's tables know (aws-facts.md); a newer image is named in the config.
     def training_image(self) -> str:
-        return self.settings.aws.training_image or self.retrieve_image("training", self.settings.train.instance_type)
+        instance_type = self.settings.train.instance_type
+        return self.settings.aws.training_image or self.find_image(
+            "pytorch", "2.8", instance_type=instance_type, py_version="py312", image_scope="training"
+        )
 
     def inference_image(self) -> str:
-        return self.settings.aws.inference_image or self.retrieve_image("inference", self.settings.deploy.instance_type)
+        deploy = self.settings.deploy
+        # A serverless endpoint has no GPU.
+        instance_type = "ml.m5.large" if deploy.serverless else deploy.instance_type
+        return self.settings.aws.inference_image or self.find_image(
+            "pytorch", "2.6", instance_type=instance_type, py_version="py312", image_scope="inference"
+        )
 
-    def retrieve_image(self, scope: str, instance_type: str) -> str:
+    def find_image(self, framework: str, version: str | None = None, **options: str) -> str:
         from sagemaker.core import image_uris
 
-        # The last versions that the SDK's tables know (aws-facts.md); a newer image is named in the config.
-        version = {"training": "2.8", "inference": "2.6"}[scope]
         try:
-            return image_uris.retrieve(
-                "pytorch",
-                self.region,
-                version=version,
-                py_version="py312",
-                instance_type=instance_type,
-                image_scope=scope,
-            )
-        except ValueError as error:  # its word for a region or an instance type that it does not know
-            fix = f"set aws.{scope}_image, or another aws.region"
-            raise DogbreedError(f"no PyTorch {scope} image for {self.region}", str(error), fix) from None
+            return image_uris.retrieve(framework, self.region, version=version, **options)
+        except ValueError as error:  # the SDK's word for a region or an instance type that it does not know
+            what = f"SageMaker's SDK knows no {framework} image for {self.region}"
+            fix = "name one (aws.training_image, aws.inference_image), or set another aws.region"
+            raise DogbreedError(what, str(error), fix) from None
 
     def training_site(self) -> Site:
         site = self.within_network(super().training_site())
-        if not self.settings.debugger.aws_rules:
-            return site
-        from sagemaker.core import image_uris
-
-        return replace(site, rule_image=image_uris.retrieve("debugger", self.region))
+        return replace(site, rule_image=self.find_image("debugger")) if self.settings.debugger.aws_rules else site
 
     def inference_site(self) -> Site:
         return self.within_network(super().inference_site())

@@ -6,6 +6,7 @@ The server is moto over HTTP. Every refusal of moto's in here is one of moto's o
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from test_requests import CLOSED, EARLIER, FULL, INPUTS, JOB, SITE, WITH_WEIGHTS
 
 from dogbreed_cli import requests, sdk
 from dogbreed_cli.aws_errors import explain
+from dogbreed_cli.console import Console
 from dogbreed_cli.errors import DogbreedError
+from dogbreed_cli.session import Session, open_session
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -113,3 +116,31 @@ def test_a_creation_is_tried_as_often_as_our_client_may_and_no_oftener(boto: bot
             sdk.create(boto, client, "TrainingJob", requests.training(settings(), SITE, INPUTS, "failing", {}))
     assert dict(aws.asked) == {"CreateTrainingJob": 2}
     assert "tried 2 times" in str(explain(caught.value))
+
+
+def aws_session(monkeypatch: pytest.MonkeyPatch, *assignments: str) -> Session:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    settings_of_aws = ("target=aws", f"aws.role_arn={SITE.role_arn}", "aws.bucket=bucket")
+    return open_session(settings(*settings_of_aws, *assignments), Console())
+
+
+def test_images_come_from_the_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = aws_session(monkeypatch, "aws.region=eu-central-1", "debugger.aws_rules=true")
+    site = session.training_site()
+    assert re.fullmatch(r"\d{12}\.dkr\.ecr\.eu-central-1\.amazonaws\.com/pytorch-training:2\.8-gpu-py312", site.image)
+    assert re.fullmatch(r"\d{12}\.dkr\.ecr\.eu-central-1\.amazonaws\.com/sagemaker-debugger-rules:\w+", site.rule_image)
+    assert "pytorch-inference:2.6-cpu-" in session.inference_image()
+    gpu = ("aws.region=us-east-1", "deploy.instance_type=ml.g5.xlarge", "train.instance_type=ml.m5.large")
+    assert "pytorch-inference:2.6-gpu-" in aws_session(monkeypatch, *gpu).inference_image()
+    assert "pytorch-inference:2.6-cpu-" in aws_session(monkeypatch, *gpu, "deploy.serverless=true").inference_image()
+    assert "pytorch-training:2.8-cpu-" in aws_session(monkeypatch, *gpu).training_image()
+    assert aws_session(monkeypatch, *gpu, "aws.training_image=mine:1").training_site().image == "mine:1"
+
+
+def test_a_region_without_images_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = aws_session(
+        monkeypatch, "aws.region=il-central-1", "aws.training_image=mine:1", "debugger.aws_rules=true"
+    )
+    with pytest.raises(DogbreedError, match="no debugger image for il-central-1"):
+        session.training_site()
