@@ -35,7 +35,7 @@ PIPELINE = {
 BESIDE = {
     "init": "Write a config.toml in which every setting is explained.",
     "check": "Look for what is missing before a job needs it.",
-    "status": "Show the project's running jobs and its endpoints.",
+    "status": "Show the project's running jobs, warm pools and endpoints.",
     "logs": "Print the log of a training job, a trial or an endpoint.",
     "local": "Let other programs use the SageMaker of this machine.",
     "demo": "Run all seven commands on drawn dogs, on this machine.",

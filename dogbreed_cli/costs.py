@@ -9,6 +9,7 @@ https://docs.aws.amazon.com/sagemaker/latest/dg/use-debugger-built-in-profiler-r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -23,7 +24,10 @@ from dogbreed_cli.requests import decode
 if TYPE_CHECKING:
     from dogbreed_cli.session import Session
 
-UNCOUNTED = "storage, S3, data transfer, logs, and the minutes in which a job stops and uploads what it made"
+UNCOUNTED = (
+    "storage, S3, data transfer, logs, and the minutes in which a job stops and uploads what it made, "
+    "or an endpoint is updated and its old instances still serve"
+)
 SERVERLESS = "serverless: charged by each request's seconds and memory, nothing while it waits"
 SEVERAL_KINDS = "it has several kinds of instances"
 HOUR, DAY, MONTH = 3600, 24, 30 * 24
@@ -197,7 +201,7 @@ def check_budget(cost: JobCost | EndpointCost | None, budget: float | None) -> N
     if most > budget:
         less = "fewer instances" if endpoint else "a shorter max_run, fewer jobs or instances"
         raise LimitExceeded(
-            f"this may cost {say_usd(most)}{' a day' if endpoint else ''}, the budget is {limit}",
+            f"this may cost {say_most(most)}{' a day' if endpoint else ''}, the budget is {limit}",
             say_basis(cost),
             f"allow {less}, choose a cheaper instance type, or raise --budget",
         )
@@ -208,14 +212,14 @@ def say_cost(cost: JobCost | EndpointCost) -> str:
     if isinstance(cost, EndpointCost):
         if cost.usd_per_day is None:
             return f"cost: no price per hour is known ({cost.price.source})"
-        told = f"{say_usd(cost.usd_per_day)} a day, {say_usd(cost.usd_per_30_days)} in 30 days ({say_basis(cost)})"
+        told = f"{say_most(cost.usd_per_day)} a day, {say_most(cost.usd_per_30_days)} in 30 days ({say_basis(cost)})"
         return f"cost: {told}; not counted: {UNCOUNTED}"
     if cost.max_usd is None:
         return f"cost: unknown ({cost.price.source}); {say_basis(cost)}"
     estimate = "no earlier job to estimate from"
     if cost.estimate_usd is not None:
         estimate = f"about {say_usd(cost.estimate_usd)}, going by the time and epochs of {cost.estimated_from}"
-    return f"cost: at most {say_usd(cost.max_usd)} ({say_basis(cost)}); {estimate}; not counted: {UNCOUNTED}"
+    return f"cost: at most {say_most(cost.max_usd)} ({say_basis(cost)}); {estimate}; not counted: {UNCOUNTED}"
 
 
 def say_basis(cost: JobCost | EndpointCost) -> str:
@@ -226,6 +230,14 @@ def say_basis(cost: JobCost | EndpointCost) -> str:
 
 def say_rate(price: Price) -> str:
     return f"{price.usd_per_hour:g} USD an hour each, {price.source}"
+
+
+def say_most(usd: float | None) -> str:
+    """A bound, rounded up: it may not be shown as less than it is."""
+    if not usd:
+        return say_usd(usd)
+    scale = 10 ** (2 if usd >= 0.1 else 1 - math.floor(math.log10(usd)))
+    return say_usd(math.ceil(round(usd * scale, 6)) / scale)  # 1.1 * 100 is a little more than 110
 
 
 def say_usd(usd: float | None) -> str:

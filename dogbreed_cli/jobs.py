@@ -6,17 +6,22 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from dogbreed_cli.aws_errors import explain_failure
-from dogbreed_cli.errors import DogbreedError, JobFailed, NotFound, UsageError, WaitTimedOut
+from dogbreed_cli.errors import DogbreedError, Interrupted, JobFailed, NotFound, UsageError, WaitTimedOut
 from dogbreed_cli.requests import TAG
 
 ENDED = ("Completed", "Failed", "Stopped")
 RUNNING = ("InProgress", "Stopping")
 # AWS's own is 10, and it throttles.
 PAGE = {"PageSize": 100}
+# All attempts of botocore at one request: six, of at most a minute each, and the pauses between them.
+LONGEST_CREATION = timedelta(minutes=10)
+# Of a training job or an endpoint.
+NAME = r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
 TRAINING_LOGS = "/aws/sagemaker/TrainingJobs"
 
 
@@ -26,7 +31,10 @@ def endpoint_logs(endpoint: str) -> str:
 
 
 def check_name(name: str, project: str) -> None:
-    """Raises UsageError for a name that no later command would find, or that it would take for a trial's."""
+    """Raises UsageError for a name that AWS would refuse, no later command would find, or would take for a trial's."""
+    if not re.fullmatch(NAME, name):
+        allowed = "at most 63 letters, digits and hyphens, no hyphen at the end"
+        raise UsageError(f"{name} cannot be a name", fix=f"take {allowed}")
     if not name.startswith(f"{project}-"):
         raise UsageError(f"the name {name} is not found again", fix=f"begin it with {project}-")
     if name.startswith(f"{project}-tune-"):
@@ -36,28 +44,51 @@ def check_name(name: str, project: str) -> None:
 
 
 def create_named(
-    create: Callable[[Mapping[str, Any]], None], build: Callable[[str], Mapping[str, Any]], stem: str
+    client: Any, create: Callable[[Mapping[str, Any]], None], build: Callable[[str], Mapping[str, Any]], stem: str
 ) -> str:
     """Create a job called `<stem>-<yymmdd-hhmmss>`; a second later in the name for each that has it already."""
+    moment = datetime.now()
+    while not create_job(client, create, build(name := f"{stem}-{moment:%y%m%d-%H%M%S}")):
+        moment += timedelta(seconds=1)
+    return name
+
+
+def create_job(client: Any, create: Callable[[Mapping[str, Any]], None], request: Mapping[str, Any]) -> bool:
+    """Create a training or tuning job; False where another one has its name."""
     from botocore.exceptions import ClientError
 
-    moment = datetime.now()
-    while True:
-        name = f"{stem}-{moment:%y%m%d-%H%M%S}"
-        try:
-            create(build(name))
-            return name
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ResourceInUse":
-                raise
-            if was_retried(error):
-                return name
-            moment += timedelta(seconds=1)
+    try:
+        create(request)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ResourceInUse":
+            raise
+        return was_created(client, error, request)
+    except KeyboardInterrupt:
+        name = request.get("TrainingJobName") or request["HyperParameterTuningJobName"]
+        fix = "`dogbreed status` shows whether it runs, `dogbreed teardown` ends it"
+        raise Interrupted(f"interrupted while {name} was being created", "Ctrl-C; it may have started", fix) from None
+    return True
 
 
-def was_retried(error: Any) -> bool:
-    """Whether botocore had asked before. If the name is taken then, it is by that attempt, whose answer was lost."""
-    return error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0
+def was_created(client: Any, error: Any, request: Mapping[str, Any]) -> bool:
+    """Whether the name is taken by an earlier attempt of this very request, whose answer was lost.
+
+    That botocore asked before is not enough: that attempt may have been throttled, and the name be an older job's.
+    """
+    metadata = error.response.get("ResponseMetadata", {})
+    if not metadata.get("RetryAttempts"):
+        return False
+    if "TrainingJobName" in request:
+        there = describe_training_job(client, request["TrainingJobName"])
+        wanted, found = request["HyperParameters"], there.get("HyperParameters", {})
+    else:
+        there = describe_tuning_job(client, request["HyperParameterTuningJobName"])
+        wanted, found = (one["TrainingJobDefinition"]["StaticHyperParameters"] for one in (request, there))
+    # By AWS's clock, not this machine's.
+    date = metadata.get("HTTPHeaders", {}).get("date")
+    now = parsedate_to_datetime(date) if date else datetime.now(UTC)
+    # AWS adds hyperparameters of its own to those of a tuning job.
+    return wanted.items() <= found.items() and now - there["CreationTime"] < LONGEST_CREATION
 
 
 def belongs(client: Any, arn: str, project: str) -> bool:
@@ -111,6 +142,13 @@ def list_running_training_jobs(client: Any, project: str) -> Iterator[dict[str, 
 def list_running_tuning_jobs(client: Any, project: str) -> Iterator[dict[str, Any]]:
     for status in RUNNING:
         yield from list_tuning_jobs(client, project, StatusEquals=status)
+
+
+def list_warm_pools(client: Any, project: str) -> Iterator[dict[str, Any]]:
+    """Training jobs that ended, but whose instances are kept for a next one (train.keep_alive), and charged for."""
+    for job in list_training_jobs(client, project, WarmPoolStatusEquals="Available"):
+        if job.get("WarmPoolStatus", {}).get("Status") == "Available":  # moto lists all
+            yield job
 
 
 def latest_training_job(client: Any, project: str) -> str:

@@ -14,6 +14,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -161,7 +162,7 @@ def read_kept() -> dict[str, KeptPrice]:
         entries = json.loads(kept_file().read_text(encoding="utf-8")).items()
         read = {key: KeptPrice(float(usd), datetime.fromisoformat(asked)) for key, (usd, asked) in entries}
         return {key: kept for key, kept in read.items() if kept.is_price and now - KEPT < kept.asked <= now}
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError):
         return {}
 
 
@@ -175,4 +176,5 @@ def keep(key: str, kept: KeptPrice) -> None:
         beside.write_text(json.dumps(entries), encoding="utf-8")
         beside.replace(file)
     except OSError:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # nor is there anything to remove where nothing can be written
+            beside.unlink()

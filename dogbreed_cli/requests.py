@@ -150,9 +150,9 @@ def job(config: Config, site: Site, inputs: Inputs) -> dict[str, Any]:
     train, spread = config.train, config.train.data_distribution
     channels = [channel(split, f"{inputs.data}/{split}/", spread) for split in inputs.splits]
     if inputs.weights:
-        channels.append(channel("pretrained", inputs.weights))
+        channels.append(channel("pretrained", inputs.weights, InputMode="File"))
     if site.network_isolation:
-        channels.append(channel(CODE, inputs.source))
+        channels.append(channel(CODE, inputs.source, InputMode="File"))
     request: dict[str, Any] = {
         "RoleArn": site.role_arn,
         "InputDataConfig": channels,
@@ -197,9 +197,9 @@ def stopping(config: Config, max_run: int) -> dict[str, int]:
     return limits
 
 
-def channel(name: str, uri: str, distribution: str = "FullyReplicated") -> dict[str, Any]:
+def channel(name: str, uri: str, distribution: str = "FullyReplicated", **more: str) -> dict[str, Any]:
     source = {"S3DataType": "S3Prefix", "S3Uri": uri, "S3DataDistributionType": distribution}
-    return {"ChannelName": name, "DataSource": {"S3DataSource": source}}
+    return {"ChannelName": name, "DataSource": {"S3DataSource": source}, **more}
 
 
 def static(config: Config, site: Site, inputs: Inputs) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Models, endpoint configs and endpoints: find, list what is the project's, delete. Training jobs are in jobs.py."""
+"""Models, endpoint configs, endpoints: find, list the project's, update, delete. Training jobs are in jobs.py."""
 
 from __future__ import annotations
 
@@ -45,15 +45,35 @@ def list_all(client: Any, kind: str, project: str) -> Iterator[dict[str, Any]]:
 def is_used(client: Any, kind: str, name: str, project: str) -> bool:
     """Whether an endpoint of the project has this config, or an endpoint config of it this model."""
     if kind == "endpoint-config":
-        return any(found["EndpointConfigName"] == name for found in describe_all(client, "endpoint", project))
+        return any(
+            name in (found["EndpointConfigName"], coming_config(found))
+            for found in describe_all(client, "endpoint", project)
+        )
     configs = describe_all(client, "endpoint-config", project) if kind == "model" else iter(())
     return any(variant["ModelName"] == name for found in configs for variant in found["ProductionVariants"])
+
+
+def coming_config(endpoint: dict[str, Any]) -> str:
+    """The config that an update is giving the endpoint, or else the one that it has."""
+    return endpoint.get("PendingDeploymentSummary", endpoint)["EndpointConfigName"]
 
 
 def describe_all(client: Any, kind: str, project: str) -> Iterator[dict[str, Any]]:
     for summary in list_all(client, kind, project):
         if found := find(client, kind, summary[f"{KINDS[kind][1]}Name"]):
             yield found
+
+
+def update_endpoint(client: Any, name: str, config_name: str) -> None:
+    """Begin it; that it has begun already is no error, where a lost answer was asked for again."""
+    from botocore.exceptions import ClientError
+
+    try:
+        client.update_endpoint(EndpointName=name, EndpointConfigName=config_name)
+    except ClientError:
+        found = find(client, "endpoint", name)
+        if not found or coming_config(found) != config_name:
+            raise
 
 
 def delete(client: Any, kind: str, name: str, poll_seconds: float = 1) -> None:

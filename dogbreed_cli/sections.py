@@ -34,7 +34,8 @@ KmsKey = Annotated[str, Field(pattern=r"^[a-zA-Z0-9:/_-]+$", max_length=2048)]
 NetworkId = Annotated[str, Field(pattern=r"^[-0-9a-zA-Z]+$", max_length=32)]
 TagText = r"^[\w\s.:/=+@-]*$"
 TagKey = Annotated[str, Field(pattern=TagText, min_length=1, max_length=128)]
-TagValue = Annotated[str, Field(pattern=TagText, max_length=256)]
+# Never empty: sagemaker.core would drop it from the request.
+TagValue = Annotated[str, Field(pattern=TagText, min_length=1, max_length=256)]
 VariableName = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$", max_length=512)]
 VariableValue = Annotated[str, Field(max_length=512)]
 # METRICS of requests.py, which the script prints.
@@ -89,8 +90,8 @@ class Aws(Section):
     inference_image: str | None = None
     kms_key: KmsKey | None = None
     volume_kms_key: KmsKey | None = None
-    subnets: tuple[NetworkId, ...] = ()
-    security_groups: tuple[NetworkId, ...] = ()
+    subnets: tuple[NetworkId, ...] = Field((), max_length=16)
+    security_groups: tuple[NetworkId, ...] = Field((), max_length=5)
     network_isolation: bool = False
     encrypt_traffic: bool = False
     tags: dict[TagKey, TagValue] = Field(default_factory=dict, max_length=45)
@@ -260,7 +261,9 @@ class Train(Section):
 class Debugger(Section):
     enabled: bool = True
     save_interval: int = Field(10, ge=1)
-    collections: tuple[Literal["losses", "weights", "gradients", "biases"], ...] = ("losses", "gradients")
+    collections: tuple[Literal["losses", "weights", "gradients", "biases"], ...] = Field(
+        ("losses", "gradients"), min_length=1
+    )
     profiler_interval: Literal[100, 200, 500, 1000, 5000, 60000] = 500
     aws_rules: bool = False
 

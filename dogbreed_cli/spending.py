@@ -27,6 +27,12 @@ def measure_training(prices: PriceList, name: str) -> Spending:
     return spend_on_training(description, price, datetime.now(UTC))
 
 
+def measure_warm_pool(prices: PriceList, name: str) -> Spending:
+    description = jobs.describe_training_job(prices.session.client("sagemaker"), name)
+    price = prices.find(description["ResourceConfig"]["InstanceType"], "Training")
+    return spend_on_warm_pool(description, price, datetime.now(UTC))
+
+
 def measure_tuning(prices: PriceList, name: str) -> Spending:
     client = prices.session.client("sagemaker")
     place = jobs.describe_tuning_job(client, name)["TrainingJobDefinition"]["ResourceConfig"]
@@ -65,6 +71,13 @@ def spend_on_training(description: Mapping[str, Any], price: Price, now: datetim
     return Spending(hourly, hourly * elapsed(description, now) / HOUR, price.source)
 
 
+def spend_on_warm_pool(description: Mapping[str, Any], price: Price, now: datetime) -> Spending:
+    """Of the instances that a job left waiting: since its end. `report` has what the job itself was billed."""
+    return spend_on_training(
+        {**description, "TrainingStartTime": description["TrainingEndTime"], "TrainingEndTime": None}, price, now
+    )
+
+
 def spend_on_trials(trials: Iterable[Mapping[str, Any]], instances: int, price: Price, now: datetime) -> Spending:
     """Of a tuning job: the trials that run, and the time of all."""
     if price.usd_per_hour is None:
@@ -77,5 +90,6 @@ def spend_on_trials(trials: Iterable[Mapping[str, Any]], instances: int, price: 
 
 
 def elapsed(job: Mapping[str, Any], now: datetime) -> float:
+    """Never less than 0, though this machine's clock may be behind AWS's."""
     start = job.get("TrainingStartTime")
-    return ((job.get("TrainingEndTime") or now) - start).total_seconds() if start else 0.0
+    return max(0.0, ((job.get("TrainingEndTime") or now) - start).total_seconds()) if start else 0.0

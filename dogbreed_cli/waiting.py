@@ -11,6 +11,7 @@ import click
 
 from dogbreed_cli.errors import Interrupted, WaitTimedOut
 from dogbreed_cli.masking import SECRET_KEY
+from dogbreed_cli.options import Limit
 
 
 def wait_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -19,7 +20,7 @@ def wait_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--wait/--no-wait", default=True, help="Follow the job to its end (default), or return at once."),
         click.option(
             "--timeout",
-            type=click.FloatRange(min=0),
+            type=Limit(min=0),
             metavar="SECONDS",
             help="Stop waiting then; the job goes on (exit 8).",
         ),

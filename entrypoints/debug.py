@@ -23,7 +23,7 @@ def config_path():
 class Debugger:
     """The hook while it is attached, nothing otherwise. `why` says why there is none."""
 
-    def __init__(self, head, loss_fn):
+    def __init__(self, head, loss_fn, resumed=False):
         self.hook = None
         self.why = None
         self.modules = (head, loss_fn)
@@ -36,19 +36,24 @@ class Debugger:
             say(f"debugger: off ({self.why})")
             return
         try:
-            self._attach(path, head, loss_fn)
+            self._attach(path, head, loss_fn, resumed)
             say(f"debugger: saving tensors to {self.hook.out_dir}")
         except Exception as error:  # smdebug fails in many ways: missing packages, numpy, protobuf, paths
             self._give_up(error)
 
-    def _attach(self, path, head, loss_fn):
+    def _attach(self, path, head, loss_fn, resumed):
         folder = json.loads(path.read_text()).get("LocalPath")
         if folder and Path(folder, "training_job_end.ts").exists():  # smdebug says AttributeError: prepared_collections
             raise RuntimeError(f"LocalPath {folder} holds the tensors of another job")
         os.environ.setdefault("SMDEBUG_LOG_LEVEL", "warning")  # at INFO it writes more lines than the training
         import smdebug.pytorch as smd  # costs seconds, so only here
+        from smdebug.core.state_store import StateStore
         from smdebug.core.utils import error_handling_agent
 
+        # Beside the checkpoints smdebug keeps the number of its last step, and counts on from there, whoever's it was.
+        counted = StateStore()._states_file
+        if counted and not resumed:
+            Path(counted).unlink(missing_ok=True)
         self.agent = error_handling_agent
         self.hook = hook = smd.Hook.create_from_json_file(str(path))
         # A job that fails is the one whose tensors will be read. This runs before smdebug's own handler.

@@ -154,7 +154,6 @@ def main(args):
         optimizer = torch.optim.AdamW(head.parameters(), lr=args.lr, weight_decay=args.weight_decay)
     else:
         optimizer = torch.optim.SGD(head.parameters(), lr=args.lr, momentum=0.9, weight_decay=args.weight_decay)
-    debugger = Debugger(head, loss_fn)
 
     folders = ("train", "valid", "test", "pretrained", "model_dir", "output_data_dir", "checkpoint_dir")
     about = {
@@ -173,6 +172,7 @@ def main(args):
     decides = {"hyperparameters": about["hyperparameters"], "files": files, "processes": world_size}
     checkpoints = checkpoint.Checkpoint(args.checkpoint_dir, decides, head, optimizer, train_loader.generator)
     history, best = checkpoints.restore()
+    debugger = Debugger(head, loss_fn, resumed=bool(history))
     resumed_from = len(history) or None
     interruption.listen()
     with suppress(interruption.Stopped):

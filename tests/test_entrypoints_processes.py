@@ -79,6 +79,16 @@ def forked(image_python, flat, drawn, tmp_path_factory):
     (out / "lost").mkdir()
     (out / "unreadable").mkdir()
     (out / "unreadable/checkpoint.pt").write_bytes(b"PK\x03\x04 cut off")
+    steps = {"latest-global-step-saved": 700, "latest-global-step-seen": 710, "latest-mode-step": {"TRAIN": 700}}
+    (out / "unreadable/metadata.json").write_text(json.dumps([{"training-run": 0, **steps}]))  # smdebug's
+    (out / "checkpoints.json").write_text(json.dumps({"LocalPath": str(out / "unreadable")}))
+    losses = {"CollectionName": "losses", "CollectionParameters": {"save_interval": "1"}}
+    hook = {"LocalPath": str(out / "tensors"), "CollectionConfigurations": [losses]}
+    (out / "hook.json").write_text(json.dumps(hook))
+    debugged = {
+        "SMDEBUG_CONFIG_FILE_PATH": str(out / "hook.json"),
+        "CHECKPOINT_CONFIG_FILE_PATH": str(out / "checkpoints.json"),
+    }
 
     def keep(folder):
         return {"SM_CHECKPOINT_DIR": str(out / folder)}
@@ -89,7 +99,7 @@ def forked(image_python, flat, drawn, tmp_path_factory):
         "killed": {"argv": [*ONE, *places], "environment": keep("a"), "kill": ["SIGKILL", 0, STEPS + 2]},
         "continued": {"argv": [*ONE, *places], "environment": keep("a")},
         "another": {"argv": [*ONE, *places[:4], "--epochs", "1"], "environment": keep("a")},
-        "unreadable": {"argv": [*ONE, *places[:4], "--epochs", "1"], "environment": keep("unreadable")},
+        "unreadable": {"argv": [*ONE, *places[:4], "--epochs", "1"], "environment": keep("unreadable") | debugged},
         "stopped": {"argv": [*ONE, *places, "--workers", "2"], "kill": ["SIGTERM", 0, STEPS + 1]},
         "stopped-early": {"argv": [*ONE, *places], "kill": ["SIGTERM", 0, 2]},
         "two": {"argv": [*TWO, *places], "world": 2},
@@ -240,6 +250,13 @@ def test_checkpoints_that_do_not_fit_are_named_and_left_alone(forked):
         metrics, history, _ = result(forked, name)
         assert metrics["resumed_from_epoch"] is None
         assert len(history) == 1
+
+
+def test_the_debugger_counts_its_steps_from_0_when_the_checkpoint_does_not_fit(forked):
+    metrics, _, _ = result(forked, "unreadable")
+    assert metrics["debugger"] == {"hook": True, "why": None}
+    steps = sorted(int(folder.name) for folder in (forked[1] / "tensors/events").iterdir())
+    assert steps == list(range(STEPS + 1))  # and one of validation
 
 
 def test_an_error_on_one_rank_ends_the_job_with_its_reason(forked):

@@ -18,7 +18,7 @@ ENTRYPOINTS = sorted((ROOT / "entrypoints").glob("*.py"))
 
 # Lowest first. A module imports of its own layer and of those below it.
 LAYERS = [
-    {"errors", "breeds", "cartoon_dog"},
+    {"errors", "breeds", "cartoon_dog", "options"},
     {"masking"},
     {"sections", "aws_meanings"},
     {"aws_errors"},

@@ -152,7 +152,9 @@ def test_lists_are_paged_sorted_and_filtered(machine: Machine) -> None:
     assert names(machine, CreationTimeAfter=middle) == everything[6:]
     assert names(machine, LastModifiedTimeAfter=datetime.now(UTC) + timedelta(hours=1)) == []
     assert machine.error("list_training_jobs", NextToken="tomorrow")[0] == "ValidationException"
-    assert "WarmPoolStatusEquals" in machine.error("list_training_jobs", WarmPoolStatusEquals="InUse")[1]
+    plan = "arn:aws:sagemaker:us-east-1:123456789012:training-plan/plan"
+    assert "TrainingPlanArnEquals" in machine.error("list_training_jobs", TrainingPlanArnEquals=plan)[1]
+    assert names(machine, WarmPoolStatusEquals="Available") == []
 
 
 def test_summaries_show_what_aws_shows(machine: Machine) -> None:

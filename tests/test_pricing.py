@@ -15,9 +15,11 @@ from typing import Any
 import boto3
 import pytest
 import requests
+from botocore.stub import Stubber
+from click.testing import CliRunner
 from moto.server import ThreadedMotoServer
 
-from dogbreed_cli import costs, pricing, report, spending
+from dogbreed_cli import costs, jobs, pricing, report, spending
 from dogbreed_cli.cli import cli
 from dogbreed_cli.config import load
 from dogbreed_cli.console import Console
@@ -217,12 +219,23 @@ def test_the_price_list_is_asked_once_a_day(price_list: PriceListServer, folder:
     assert len(price_list.asked) == 5
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"a": 1}', '{"a": ["x", "y"]}', "\udcff"])
+HUGE = f'{{"a": [1{"0" * 400}, "2026-11-23"]}}'
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"a": 1}', '{"a": ["x", "y"]}', "\udcff", HUGE])
 def test_a_broken_file_is_written_anew(text: str, price_list: PriceListServer, folder: Path) -> None:
     (folder / "prices.json").write_bytes(text.encode(errors="surrogateescape"))
     assert open_prices().find("ml.g4dn.xlarge", "Training").usd_per_hour == 0.75
     ((usd, asked),) = json.loads((folder / "prices.json").read_text()).values()
     assert usd == 0.75 and datetime.fromisoformat(asked) <= datetime.now()
+
+
+def test_where_nothing_can_be_kept_a_price_is_found_all_the_same(
+    price_list: PriceListServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("a file, no folder")
+    monkeypatch.setenv("DOGBREED_CACHE", str(tmp_path / "file"))
+    assert open_prices().find("ml.g4dn.xlarge", "Training").usd_per_hour == 0.75
 
 
 @pytest.mark.parametrize(
@@ -419,6 +432,21 @@ def test_a_budget_is_kept_or_refused() -> None:
     assert unknown.value.why == "nobody knows"
 
 
+@pytest.mark.parametrize(
+    ("usd", "shown"),
+    [(5.001, "5.01 USD"), (1.1, "1.10 USD"), (2.9456, "2.95 USD"), (0.0644, "0.065 USD"), (0.05, "0.05 USD"),
+     (0.0999, "0.10 USD"), (0.0, "0.00 USD"), (None, "unknown")],
+)  # fmt: skip
+def test_a_bound_is_never_shown_as_less_than_it_is(usd: float | None, shown: str) -> None:
+    assert costs.say_most(usd) == shown
+
+
+@pytest.mark.parametrize("command", [["tune", "--budget"], ["train", "--min-accuracy"], ["deploy", "--timeout"]])
+def test_nan_is_no_limit(command: list[str]) -> None:
+    done = CliRunner().invoke(cli, [*command, "nan"])
+    assert done.exit_code == 2 and "nan is not a number" in done.output
+
+
 # ---- what runs has cost, and what was billed
 
 
@@ -428,6 +456,7 @@ def test_what_runs_has_cost_since_its_start() -> None:
     assert (found.usd_per_hour, found.usd_so_far, found.price_source) == (1.0, 3.0, "2026-08 list price")
     waiting = spending.spend_on_training(training(TrainingJobStatus="InProgress"), HALF, NOW)
     assert (waiting.usd_per_hour, waiting.usd_so_far) == (0.5, 0.0)
+    assert spending.spend_on_training(job, HALF, NOW - timedelta(hours=4)).usd_so_far == 0.0  # a clock that is behind
     assert spending.spend_on_training(job, UNKNOWN, NOW) == spending.Spending(None, None, "nobody knows")
     trials = [
         {"TrainingJobStatus": "Completed", "TrainingStartTime": NOW - timedelta(hours=2), "TrainingEndTime": NOW},
@@ -436,6 +465,34 @@ def test_what_runs_has_cost_since_its_start() -> None:
     ]
     both = spending.spend_on_trials(trials, 1, HALF, NOW)
     assert (both.usd_per_hour, both.usd_so_far) == (1.0, 1.5)
+
+
+def test_instances_that_are_kept_warm_cost_from_the_end_of_their_job() -> None:
+    client = boto3.client("sagemaker", "us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+    job = {
+        "TrainingJobArn": "arn:aws:sagemaker:us-east-1:123456789012:training-job/dogbreed-train-1",
+        "TrainingJobStatus": "Completed",
+        "CreationTime": NOW,
+    }
+    warm, cold = (
+        {**job, "TrainingJobName": f"dogbreed-train-{status}", "WarmPoolStatus": {"Status": status}}
+        for status in ("Available", "Terminated")
+    )
+    with Stubber(client) as stubber:
+        wanted = {"NameContains": "dogbreed-", "SortBy": "CreationTime", "SortOrder": "Descending"}
+        stubber.add_response(
+            "list_training_jobs",
+            {"TrainingJobSummaries": [warm, cold]},
+            {**wanted, "MaxResults": 100, "WarmPoolStatusEquals": "Available"},
+        )
+        for _ in range(2):
+            stubber.add_response("list_tags", {"Tags": TAGS}, {"ResourceArn": job["TrainingJobArn"]})
+        assert [one["TrainingJobName"] for one in jobs.list_warm_pools(client, "dogbreed")] == [
+            "dogbreed-train-Available"
+        ]
+    ended = training(count=2, TrainingStartTime=NOW - timedelta(hours=9), TrainingEndTime=NOW - timedelta(hours=3))
+    found = spending.spend_on_warm_pool(ended, HALF, NOW)
+    assert (found.usd_per_hour, found.usd_so_far) == (1.0, 3.0)
 
 
 def test_a_report_says_what_was_billed(tmp_path: Path) -> None:

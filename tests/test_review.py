@@ -18,7 +18,7 @@ from conftest import SMALL, wait_for
 from local_jobs import Machine, build_quick_image, machine_in
 from PIL import Image
 
-from dogbreed_cli import endpoint_requests, requests
+from dogbreed_cli import endpoint_requests, requests, resources
 from dogbreed_cli.cli import cli
 from dogbreed_cli.commands.demo import MARKER, prepare
 from dogbreed_cli.commands.deploy import create_missing, removed_on_failure
@@ -179,6 +179,13 @@ def test_what_a_failed_or_broken_off_deploy_made_is_removed(machine: Machine) ->
     assert models(machine) == []
 
 
+def test_a_failed_endpoint_on_instances_is_made_anew_as_a_serverless_one(machine: Machine) -> None:
+    add_training_job(machine, "dogbreed-bad", time.time(), file="nothing")
+    invoke("deploy", "--no-wait")
+    wait_for(lambda: machine.sagemaker.list_endpoints()["Endpoints"][0]["EndpointStatus"] == "Failed")
+    assert document("deploy", "--job", "dogbreed-one", "--serverless")["status"] == "InService"
+
+
 def test_a_failed_update_keeps_the_former_model(machine: Machine) -> None:
     before = document("deploy")
     add_training_job(machine, "dogbreed-bad", time.time(), file="nothing")
@@ -194,7 +201,10 @@ def test_an_endpoint_that_moves_is_waited_for_by_the_command_that_was_printed(ma
     assert left["fix"].endswith(printed)
     assert "leave out --no-wait" in document("deploy", "--job", "dogbreed-one", "--no-wait", code=1)["fix"]
     assert document(*printed.split()[1:])["status"] == "InService"
-    document("deploy", "--no-wait")
+    former = document("deploy", "--no-wait")["endpoint_config"]
+    # The same again, while it is under way; and what it is about to serve is not taken from under it.
+    assert document("deploy", "--no-wait")["status"] == "Updating"
+    assert resources.is_used(machine.sagemaker, "endpoint-config", former, "dogbreed")
     said = invoke("deploy", "--job", "dogbreed-one").stderr
     assert "Updating: that has to end first" in said
     assert machine.sagemaker.list_endpoints()["Endpoints"][0]["EndpointStatus"] == "InService"
@@ -259,6 +269,10 @@ def test_what_cannot_be_is_said_with_the_next_step(machine: Machine, dogs: Path)
         ("train --name dogbreed-tune-mine", 2, "but not dogbreed-tune-"),
         ("train --min-accuracy 0.5 --no-wait", 2, "--min-accuracy needs the end"),
         ("train --attach dogbreed-one --timeout -1", 2, "--timeout"),
+        (f"train --name dogbreed-{'x' * 55} --dry-run", 2, "at most 63"),
+        ("deploy --name dogbreed-a_b --dry-run", 2, "letters, digits and hyphens"),
+        ("train --attach dogbreed-no --no-wait", 2, "leave one out"),
+        ("tune --attach dogbreed-no --no-wait", 2, "leave one out"),
         ("deploy --name other", 2, "begin it with dogbreed-"),
         ("train --name dogbreed-one", 1, "train --attach dogbreed-one"),
         ("tune --warm-start dogbreed-tune-no", 1, "no tuning job dogbreed-tune-no"),

@@ -15,6 +15,7 @@ from dogbreed_cli.console import human_time
 from dogbreed_cli.costs import as_member, check_budget, price_endpoint, say_cost
 from dogbreed_cli.errors import DogbreedError, Interrupted, JobFailed, WaitTimedOut
 from dogbreed_cli.masking import hide_secrets
+from dogbreed_cli.options import Limit
 from dogbreed_cli.pricing import open_prices
 from dogbreed_cli.waiting import command_line, detachable
 
@@ -38,13 +39,8 @@ Examples:
 @click.option("--serverless/--no-serverless", default=None, help="No instance: billed by use, with a cold start.")
 @click.option("--memory", type=int, metavar="MB", help="Of a serverless endpoint.")
 @click.option("--wait/--no-wait", default=True, help="Wait until it answers (default), or return at once.")
-@click.option(
-    "--timeout",
-    type=click.FloatRange(min=0),
-    metavar="SECONDS",
-    help="Stop waiting then; the endpoint goes on (exit 8).",
-)
-@click.option("--budget", type=click.FloatRange(min=0), metavar="USD", help="Refuse what costs more a day (exit 7).")
+@click.option("--timeout", type=Limit(min=0), metavar="SECONDS", help="Stop waiting; the endpoint goes on (exit 8).")
+@click.option("--budget", type=Limit(min=0), metavar="USD", help="Refuse what costs more a day (exit 7).")
 @click.option("--dry-run", is_flag=True, help="Print the requests and create nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask before something starts that AWS charges for.")
 @click.pass_obj
@@ -84,11 +80,11 @@ def deploy(
     session.prepare()
     with detachable(again):
         before = settle(app, session, config, wanted, wait, timeout)
-    if before and before["EndpointStatus"] != "Failed" and before["EndpointConfigName"] == wanted.config_name:
+    if before and before["EndpointStatus"] != "Failed" and resources.coming_config(before) == wanted.config_name:
         app.console.note(f"endpoint {name} has {job} already")
         described = before
     else:
-        if before and config.deploy.serverless:
+        if before and before["EndpointStatus"] != "Failed" and config.deploy.serverless:
             require_serverless(client, before)
         deploy_config = config.deploy
         place = session.describe_place("serverless" if deploy_config.serverless else deploy_config.instance_type)
@@ -165,7 +161,7 @@ def bring_up(
         create_missing(session, "endpoint-config", wanted.endpoint_config, made)
         if before:
             app.console.note("updating it in place: the old model serves until the new one answers")
-            client.update_endpoint(EndpointName=wanted.name, EndpointConfigName=wanted.config_name)
+            resources.update_endpoint(client, wanted.name, wanted.config_name)
         else:
             create_missing(session, "endpoint", wanted.endpoint, made)
         with detachable(again):
@@ -189,7 +185,7 @@ def settle(
     if found and not jobs.belongs(client, found["EndpointArn"], config.project.name):
         raise DogbreedError(f"endpoint {name} is not of project {config.project.name}", fix="choose another --name")
     if found and found["EndpointStatus"] in resources.MOVING:
-        if not wait and found["EndpointConfigName"] == wanted.config_name:
+        if not wait and resources.coming_config(found) == wanted.config_name:
             return found
         if not wait:
             raise DogbreedError(f"endpoint {name} is {found['EndpointStatus']}", fix="leave out --no-wait")

@@ -13,7 +13,7 @@ from dogbreed_cli import jobs, resources
 from dogbreed_cli.console import human_time, table
 from dogbreed_cli.costs import UNCOUNTED
 from dogbreed_cli.pricing import PriceList, open_prices
-from dogbreed_cli.spending import Spending, measure_endpoint, measure_training, measure_tuning
+from dogbreed_cli.spending import Spending, measure_endpoint, measure_training, measure_tuning, measure_warm_pool
 
 if TYPE_CHECKING:
     from dogbreed_cli.context import App
@@ -31,7 +31,7 @@ Examples:
 @click.option("--all", "everything", is_flag=True, help=f"The {MOST} latest jobs of each kind, ended or not.")
 @click.pass_obj
 def status(app: App, everything: bool) -> None:
-    """Show the project's running jobs and its endpoints.
+    """Show the project's running jobs, warm pools and endpoints.
 
     Empty means that nothing runs: nothing can cost money but what lies in S3.
     """
@@ -47,9 +47,11 @@ def status(app: App, everything: bool) -> None:
     found = [row("tuning job", "HyperParameterTuningJob", job) for job in tunings]
     found += [row("training job", "TrainingJob", job) for job in trainings]
     found += [row("endpoint", "Endpoint", one) for one in resources.list_all(client, "endpoint", project)]
+    if prices := open_prices(session):
+        found += [row("warm pool", "TrainingJob", job) for job in jobs.list_warm_pools(client, project)]
     shown = [[one["kind"], one["name"], one["status"], human_time(one["age_seconds"])] for one in found]
     columns = ["kind", "name", "status", "age"]
-    if prices := open_prices(session):
+    if prices:
         add_costs(app, prices, found)
         columns += ["USD an hour", "USD so far", "price"]
         for cells, one in zip(shown, found, strict=True):
@@ -60,11 +62,15 @@ def status(app: App, everything: bool) -> None:
 
 def add_costs(app: App, prices: PriceList, found: list[dict[str, Any]]) -> None:
     """Null for what has ended, and for what nobody knows the price of."""
-    measures = {"tuning job": measure_tuning, "training job": measure_training}
+    measures = {
+        "tuning job": measure_tuning,
+        "training job": measure_training,
+        "warm pool": measure_warm_pool,
+        "endpoint": measure_endpoint,
+    }
     for one in found:
-        measure = measures.get(one["kind"], measure_endpoint)
-        runs = one["kind"] == "endpoint" or one["status"] in jobs.RUNNING
-        one |= asdict((measure(prices, one["name"]) if runs else None) or NOTHING)
+        runs = one["kind"] in ("endpoint", "warm pool") or one["status"] in jobs.RUNNING
+        one |= asdict((measures[one["kind"]](prices, one["name"]) if runs else None) or NOTHING)
     if any(one["price_source"] for one in found):
         app.console.note(f"a tuning job's cost is that of its trials; not counted: {UNCOUNTED}")
 

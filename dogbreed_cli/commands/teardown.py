@@ -137,15 +137,18 @@ def stop(session: Session, name: str, status: str, describe: Any, ask: Any) -> N
     from botocore.exceptions import ClientError
 
     def has_stopped() -> bool:
+        return read_status() in jobs.ENDED
+
+    def read_status() -> str:
         try:
-            return describe(session.client("sagemaker"), name)[status] in jobs.ENDED
+            return describe(session.client("sagemaker"), name)[status]
         except NotFound:
-            return True
+            return "Stopped"
 
     try:
         ask()
     except ClientError:
-        if not has_stopped():
+        if read_status() == "InProgress":  # else somebody has asked already
             raise
     end = time.monotonic() + STOP_SECONDS
     while not has_stopped():

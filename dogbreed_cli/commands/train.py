@@ -16,6 +16,7 @@ from dogbreed_cli.costs import JobCost, as_member, check_budget, price_training,
 from dogbreed_cli.errors import DogbreedError, QualityGateMissed, UsageError
 from dogbreed_cli.inputs import find_inputs, send_inputs
 from dogbreed_cli.masking import hide_secrets
+from dogbreed_cli.options import Limit
 from dogbreed_cli.pricing import PriceList, open_prices
 from dogbreed_cli.spending import spend_on_training
 from dogbreed_cli.waiting import command_line, detachable, wait_options
@@ -48,10 +49,10 @@ Examples:
 @click.option("--instance-count", type=int, help="More than one: torchrun; each process has batches of its own.")
 @click.option("--spot/--no-spot", default=None, help="Spot instances: cheaper, may be interrupted.")
 @click.option("--max-run", type=int, metavar="SECONDS", help="The job is stopped after this time.")
-@click.option("--min-accuracy", type=click.FloatRange(0, 1), help="Quality gate on the test accuracy (exit code 6).")
+@click.option("--min-accuracy", type=Limit(0, 1), help="Quality gate on the test accuracy (exit code 6).")
 @click.option("--name", help="The job's name (default: PROJECT-train-<time>).")
 @click.option("--dry-run", is_flag=True, help="Print the request and create nothing.")
-@click.option("--budget", type=click.FloatRange(min=0), metavar="USD", help="Refuse what may cost more (exit code 7).")
+@click.option("--budget", type=Limit(min=0), metavar="USD", help="Refuse what may cost more (exit code 7).")
 @click.option("--yes", is_flag=True, help="Do not ask before something starts that AWS charges for.")
 @wait_options
 @click.pass_obj
@@ -79,6 +80,8 @@ def train(
         raise UsageError("--min-accuracy needs the end of the job", "--no-wait returns before it", "leave one out")
     if name:
         jobs.check_name(name, config.project.name)
+    if attach and not wait:
+        raise UsageError("--attach follows a job to its end", "--no-wait does not", "leave one out")
     session = app.session(config)
     client = session.client("sagemaker")
     prices, cost = open_prices(session), None
@@ -113,7 +116,9 @@ def train(
         if name:
             create(session, build(name))
         else:
-            name = jobs.create_named(partial(session.create, "TrainingJob"), build, f"{config.project.name}-train")
+            name = jobs.create_named(
+                client, partial(session.create, "TrainingJob"), build, f"{config.project.name}-train"
+            )
         app.console.note(f"training job {name}")
     again = command_line("train", "--attach", name)
     if not wait:
@@ -139,14 +144,10 @@ def show_plan(
 
 
 def create(session: Session, request: dict[str, Any]) -> None:
-    try:
-        session.create("TrainingJob", request)
-    except session.client("sagemaker").exceptions.ResourceInUse as error:
-        if jobs.was_retried(error):
-            return
+    if not jobs.create_job(session.client("sagemaker"), partial(session.create, "TrainingJob"), request):
         name = request["TrainingJobName"]
         fix = f"choose another --name, or follow that one: {command_line('train', '--attach', name)}"
-        raise DogbreedError(f"there is a training job {name} already", "a name is used once", fix) from None
+        raise DogbreedError(f"there is a training job {name} already", "a name is used once", fix)
 
 
 def best_hyperparameters(client: Any, tuning_job: str) -> dict[str, Any]:

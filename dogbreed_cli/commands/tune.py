@@ -12,9 +12,10 @@ import click
 from dogbreed_cli import jobs, requests
 from dogbreed_cli.console import human_time, table
 from dogbreed_cli.costs import JobCost, as_member, check_budget, price_tuning, say_cost
-from dogbreed_cli.errors import JobFailed
+from dogbreed_cli.errors import JobFailed, UsageError
 from dogbreed_cli.inputs import find_inputs, send_inputs
 from dogbreed_cli.masking import hide_secrets
+from dogbreed_cli.options import Limit
 from dogbreed_cli.pricing import open_prices
 from dogbreed_cli.report.trials import Trial, as_row, columns, read_trials
 from dogbreed_cli.waiting import command_line, detachable, wait_options
@@ -45,7 +46,7 @@ Examples:
 @click.option("--warm-start", multiple=True, metavar="JOB", help="Learn from an earlier tuning job; up to five times.")
 @click.option("--spot/--no-spot", default=None, help="Spot instances: cheaper, may be interrupted.")
 @click.option("--dry-run", is_flag=True, help="Print the request and create nothing.")
-@click.option("--budget", type=click.FloatRange(min=0), metavar="USD", help="Refuse what may cost more (exit code 7).")
+@click.option("--budget", type=Limit(min=0), metavar="USD", help="Refuse what may cost more (exit code 7).")
 @click.option("--yes", is_flag=True, help="Do not ask before something starts that AWS charges for.")
 @wait_options
 @click.pass_obj
@@ -67,6 +68,8 @@ def tune(
     fraction of the training images. `dogbreed train --from-best` then uses what was found.
     """
     config = app.config(tune=options, train={"spot": spot})
+    if attach and not wait:
+        raise UsageError("--attach follows a job to its end", "--no-wait does not", "leave one out")
     session = app.session(config)
     client = session.client("sagemaker")
     cost = None
@@ -88,6 +91,7 @@ def tune(
         session.prepare()
         send_inputs(config, session, site, inputs)
         name = jobs.create_named(
+            client,
             partial(session.create, "HyperParameterTuningJob"),
             lambda name: requests.tuning(config, site, inputs, name, warm_start),
             f"{config.project.name}-tune",

@@ -117,7 +117,10 @@ class Endpoints:
         return {"EndpointArn": record["EndpointArn"]}
 
     def describe_endpoint(self, request: Mapping[str, Any]) -> Record:
-        return self.settled_endpoint(request["EndpointName"])
+        record = self.settled_endpoint(request["EndpointName"])
+        if coming := record.get("NextEndpointConfigName"):
+            record["PendingDeploymentSummary"] = {"EndpointConfigName": coming}
+        return record
 
     def list_endpoints(self, request: Mapping[str, Any]) -> dict[str, Any]:
         settled = []

@@ -56,6 +56,8 @@ class TrainingJobs:
         return self.settled_training_job(request["TrainingJobName"])
 
     def list_training_jobs(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        if "WarmPoolStatusEquals" in request:
+            return {"TrainingJobSummaries": []}  # a machine that is always there keeps none warm
         settled = [self.settled_training_job(name) for name in self.records.names(KIND)]
         return list_page(settled, request, "TrainingJobSummaries", "TrainingJobName", "TrainingJobStatus")
 
