@@ -84,6 +84,8 @@ def _take(step: Step, needed: list[Future[Outcome]]) -> Outcome:
 def explain(step: Step, error: Exception) -> Check:
     """The line of a step that could not be taken to its end. A bug keeps its traceback."""
     ours = error if isinstance(error, DogbreedError) else aws_errors.explain(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return fail(step.name, f"{error.strerror}: {error.filename}", "mend that path")
     if ours is None:
         traceback.print_exception(error)
         return fail(step.name, f"{type(error).__name__}: {error}", "a bug in dogbreed: report it with the traceback")

@@ -197,6 +197,17 @@ def test_the_policies_are_written_with_the_account_s_names(look: Look, folder: P
     assert {path.name: json.loads(path.read_text()) for path in (folder / "iam").iterdir()} == wanted
 
 
+def test_a_folder_that_cannot_be_made_is_no_bug_of_ours(
+    look: Look, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "file").write_text("in the way")
+    steps = open_session(settings(), Console()).checks(folder / "file" / "iam")
+    failed = only(checks.run(steps, lambda done, total: None), "policies")
+    assert (failed.status, failed.found) == ("fail", f"Not a directory: {folder / 'file' / 'iam'}")
+    assert failed.fix == "mend that path"
+    assert "Traceback" not in capsys.readouterr().err
+
+
 # ---- who you are, and the role
 
 
@@ -361,6 +372,9 @@ def test_a_quota_that_is_too_small(account: Account, look: Look) -> None:
     # With one trial at a time there is enough for the training.
     assert quotas(look("tune.max_parallel_jobs=1"))[0][1] == "ok"
     assert quotas(look("tune.max_parallel_jobs=1", "train.instance_count=2"))[0][1] == "fail"
+    # Grid may have fewer trials than it is allowed.
+    one = ("tune.strategy=Grid", "tune.ranges.lr.values=[0.1]", "tune.ranges.batch-size.values=[32]")
+    assert quotas(look("tune.max_parallel_jobs=4", *one))[0][1] == "ok"
 
 
 def test_spot_and_warm_pools_and_serverless_have_quotas_of_their_own(account: Account, look: Look) -> None:

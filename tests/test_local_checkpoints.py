@@ -169,3 +169,16 @@ def test_files_that_are_replaced_while_they_are_read_stay_whole(machine: Machine
     assert machine.get(f"{PREFIX}/busy/a.bin") == (folder / "a.bin").read_bytes()
     again.sync()
     assert machine.get(f"{PREFIX}/busy/a.bin").startswith(b"scribble")
+
+
+def test_restored_files_are_the_jobs_own_whatever_they_are_called(machine: Machine, tmp_path: Path) -> None:
+    stored = {"model": b"one", "model.own": b"two", "model.own.own": b"three"}
+    for name, content in stored.items():
+        machine.put(f"checkpoints/named/{name}", content)
+    folder = tmp_path / "checkpoints"
+    checkpoints = Checkpoints(open_access(machine.home), f"{PREFIX}/named", folder, tmp_path / "beside")
+    checkpoints.restore()
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == stored
+    for path in folder.iterdir():
+        path.write_bytes(b"changed in place")
+    assert {name: machine.get(f"{PREFIX}/named/{name}") for name in stored} == stored

@@ -179,6 +179,7 @@ def test_ranges(s3: Any, bucket: str) -> None:
         ("bytes=7-", b"789", "bytes 7-9/10"),
         ("bytes=-2", b"89", "bytes 8-9/10"),
         ("bytes=8-99", b"89", "bytes 8-9/10"),
+        ("bytes=0-", b"0123456789", "bytes 0-9/10"),
     ]:
         got = s3.get_object(Bucket=bucket, Key="k", Range=text)
         assert got["Body"].read() == expected

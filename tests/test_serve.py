@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import random
 import re
+import shutil
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 import tracemalloc
@@ -24,7 +28,7 @@ from botocore.awsrequest import create_request_object, prepare_request_dict
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.serialize import create_serializer
-from conftest import Dogbreed, wait_for
+from conftest import Dogbreed, clean_environment, wait_for
 from local_jobs import machine_in
 from served import Served, serve
 from test_local_wire import SERVICES, draw
@@ -111,6 +115,20 @@ def test_a_port_that_is_taken_is_said(dogbreed: Dogbreed, server: Server) -> Non
     error = dogbreed.json("local", "serve", "--port", str(server.server_address[1]), code=1)
     assert error["error"] == f"port {server.server_address[1]} cannot be had"
     assert "--port 0" in error["fix"]
+
+
+def test_a_home_that_cannot_be_written_is_not_the_port_s_fault(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o500)
+    command = [sys.executable, "-m", "dogbreed_cli", "local", "serve", "--port", "0"]
+    if os.geteuid() == 0:  # who may write everywhere, as long as he has this
+        if not shutil.which("setpriv"):
+            pytest.skip("root may write everywhere")
+        command = ["setpriv", "--bounding-set", "-dac_override", *command]
+    environment = clean_environment(DOGBREED_HOME=str(closed / "home"))
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert f"error: Permission denied: {closed / 'home'}\n" in done.stderr
 
 
 def test_what_runs_goes_on_and_is_found_again(tmp_path: Path) -> None:

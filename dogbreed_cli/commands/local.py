@@ -61,7 +61,7 @@ def serve(app: App, port: int) -> None:
     try:
         server = Server(Home.find(app.config().local.s3_endpoint), port, console.detail)
     except OSError as error:
-        if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+        if error.filename is not None or error.errno not in (errno.EADDRINUSE, errno.EACCES):  # the home's, say
             raise
         raise DogbreedError(f"port {port} cannot be had", error.strerror or "", "choose another: --port 0") from None
     signal.signal(signal.SIGTERM, interrupt)

@@ -48,10 +48,13 @@ def open_access(home: Home) -> S3Access:
 
 def own(path: Path) -> None:
     """Make a fetched file the caller's alone, where it is S3's own file under another name."""
-    if path.stat().st_nlink > 1:
-        beside = path.with_name(f"{path.name}.own")
-        shutil.copy2(path, beside)
-        beside.replace(path)
+    status = path.stat()
+    if status.st_nlink > 1:
+        with path.open("rb") as source:
+            path.unlink()  # and not a copy beside it: whatever name that had, another fetched file may have it
+            with path.open("xb") as copy:
+                shutil.copyfileobj(source, copy)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 class FileAccess(S3Access):

@@ -83,8 +83,9 @@ class Objects:
         try:
             check_read(request, description)
             response = _describe(request, description)
-            first, length = parse_range(request.get("Range"), description.size)
-            if length != description.size or first:
+            first, length = 0, description.size
+            if found := parse_range(request.get("Range"), description.size):
+                first, length = found
                 file.seek(first)
                 response["ContentRange"] = f"bytes {first}-{first + length - 1}/{description.size}"
         except BaseException:
@@ -205,15 +206,15 @@ def _precondition_failed(condition: str) -> AwsError:
     return AwsError("PreconditionFailed", message, 412, Condition=condition)
 
 
-def parse_range(text: str | None, size: int) -> tuple[int, int]:
-    """(first byte, length). Anything but one range of bytes is ignored, as S3 does."""
+def parse_range(text: str | None, size: int) -> tuple[int, int] | None:
+    """(first byte, length). Anything but one range of bytes is ignored, as S3 does. Of all bytes it is a range, too."""
     match = re.fullmatch(r"bytes=(\d*)-(\d*)", text or "")
     if not match or not (match[1] or match[2]):
-        return 0, size
+        return None
     if match[1]:
         first, last = int(match[1]), min(int(match[2] or size), size - 1)
         if match[2] and int(match[2]) < first:
-            return 0, size
+            return None
     else:
         first, last = max(0, size - int(match[2])), size - 1
     if first > last:

@@ -66,7 +66,7 @@ class Uploads:
         file, description = self.store.open(*parse_copy_source(request["CopySource"]))
         with file:
             check_read({"IfMatch": request["CopySourceIfMatch"]} if "CopySourceIfMatch" in request else {}, description)
-            first, length = parse_range(request.get("CopySourceRange"), description.size)
+            first, length = parse_range(request.get("CopySourceRange"), description.size) or (0, description.size)
             file.seek(first)
             etag = self._receive_part(request, ResponseBody(file, length))
         return {"CopyPartResult": {"ETag": etag, "LastModified": datetime.now(UTC)}}

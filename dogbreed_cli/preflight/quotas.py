@@ -32,7 +32,7 @@ class Need:
 
 def list_needs(config: Config) -> Iterator[Need]:
     train, deploy = config.train, config.deploy
-    trials = min(config.tune.max_parallel_jobs, config.tune.max_jobs)
+    trials = min(config.tune.max_parallel_jobs, config.tune.trials)
     kind = "spot training job" if train.spot else "training job"
     why = f"tune: {trials} trials at a time" + (f" of {train.instance_count}" if train.instance_count > 1 else "")
     fewer = "or set a lower tune.max_parallel_jobs, or another train.instance_type"
