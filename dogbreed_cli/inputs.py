@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from dogbreed_cli.errors import DogbreedError, UsageError
 from dogbreed_cli.requests import Inputs, Site, data_prefix
+from dogbreed_cli.weights import kind_of
 
 if TYPE_CHECKING:
     from dogbreed_cli.config import Config
     from dogbreed_cli.session import Session
 
-WEIGHTS_SUFFIXES = (".pt", ".pth", ".bin")
 # The toolkit installs this list before the script starts, which an isolated container cannot.
 NEEDS_NETWORK = "requirements.txt"
 
@@ -30,7 +30,7 @@ def find_inputs(config: Config, session: Session, site: Site) -> Inputs:
             f"no images at {data}", "nothing, or not all, has been uploaded", "run `dogbreed upload DIR`"
         )
     weights = locate_weights(config, session)
-    if site.network_isolation and weights is None and config.model.weights != "none":
+    if site.network_isolation and kind_of(config.model.weights) == "name":
         raise UsageError(
             f"the weights {config.model.weights} cannot be downloaded by the job",
             "aws.network_isolation = true",
@@ -55,7 +55,7 @@ def send_inputs(config: Config, session: Session, site: Site, inputs: Inputs) ->
 
     s3 = session.client("s3")
     upload_source(s3, session.bucket, source_prefix(config), leave_out=left_out(site))
-    if inputs.weights and not config.model.weights.startswith("s3://"):
+    if inputs.weights and kind_of(config.model.weights) == "file":
         bucket, key = parse_s3_uri(inputs.weights)
         if not any(list_objects(s3, bucket, key)):
             put_file(s3, Path(config.model.weights).expanduser(), bucket, key)
@@ -68,11 +68,11 @@ def source_prefix(config: Config) -> str:
 def locate_weights(config: Config, session: Session) -> str | None:
     """The s3:// URI of `model.weights` when it is a file or such a URI; None when it is a name of torchvision's."""
     weights = config.model.weights
-    if weights.startswith("s3://"):
-        return weights
-    path = Path(weights).expanduser()
-    if "/" not in weights and path.suffix.lower() not in WEIGHTS_SUFFIXES:
+    kind, path = kind_of(weights), Path(weights).expanduser()
+    if kind in ("none", "name"):
         return None
+    if kind == "uri":
+        return weights
     if not path.is_file():
         raise UsageError(f"no file {path}", "model.weights names it", "name a state_dict, a torchvision name, or none")
     with path.open("rb") as file:

@@ -253,9 +253,13 @@ def require_completed(kind: str, name: str, status: str, reason: str | None) -> 
     if status in RUNNING:
         raise DogbreedError(f"the {kind} {name} is {status}", "it has not ended", "see `dogbreed status`")
     if status != "Completed":
-        why, fix = explain_failure(reason) if reason else ("", "")
-        log = f"see `dogbreed logs {name}`"
-        raise JobFailed(f"the {kind} {name} ended {status}", why, f"{fix}; {log}" if fix else log)
+        raise failed(f"the {kind} {name} ended {status}", reason or "", f"see `dogbreed logs {name}`")
+
+
+def failed(what: str, reason: str, log: str) -> JobFailed:
+    """The error of a job or an endpoint, with what its FailureReason means; `log` says where there is more."""
+    why, fix = explain_failure(reason) if reason else ("", "")
+    return JobFailed(what, why, f"{fix}; {log}" if fix else log)
 
 
 def metrics(description: Mapping[str, Any]) -> dict[str, float]:

@@ -21,6 +21,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from dogbreed_cli.cache import cache_folder
+
 if TYPE_CHECKING:
     from dogbreed_cli.session import Session
 
@@ -149,10 +151,7 @@ def read_table(region: str) -> dict[tuple[str, Use], Price]:
 
 
 def kept_file() -> Path:
-    from platformdirs import user_cache_path
-
-    # The folder of the local image, too (local/image.py, which only the session knows).
-    return Path(os.environ.get("DOGBREED_CACHE") or user_cache_path("dogbreed")).absolute() / "prices.json"
+    return cache_folder() / "prices.json"
 
 
 def read_kept() -> dict[str, KeptPrice]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dogbreed_cli.errors import AccessError, DogbreedError, UsageError
 from dogbreed_cli.requests import Site
+from dogbreed_cli.storage import default_bucket
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -146,7 +147,7 @@ class AwsSession(Session):
         if self.boto.region_name is None:
             raise UsageError("no AWS region", fix="set aws.region in config.toml, or AWS_DEFAULT_REGION")
 
-    def create_client(self, service: str, region: str | None = None) -> Any:
+    def create_client(self, service: str) -> Any:
         from botocore.config import Config as ClientConfig
 
         attempts = os.environ.get("AWS_MAX_ATTEMPTS", "")
@@ -155,7 +156,7 @@ class AwsSession(Session):
             retries={"mode": "adaptive", "total_max_attempts": int(attempts) if attempts.isdecimal() else 6},
             max_pool_connections=32,  # as many as storage and predict have threads
         )
-        return self.boto.client(service, region, config=settings)
+        return self.boto.client(service, config=settings)
 
     @cached_property
     def account(self) -> str:
@@ -163,8 +164,7 @@ class AwsSession(Session):
 
     @cached_property
     def bucket(self) -> str:  # type: ignore[override]
-        # The name that SageMaker's own SDK uses for its default bucket.
-        return self.settings.aws.bucket or f"sagemaker-{self.region}-{self.account}"
+        return self.settings.aws.bucket or default_bucket(self.region, self.account)
 
     @cached_property
     def role_arn(self) -> str:  # type: ignore[override]
@@ -220,7 +220,8 @@ class AwsSession(Session):
     def create(self, resource: str, request: Mapping[str, Any]) -> None:
         from dogbreed_cli.sdk import create
 
-        if "ServerlessConfig" in str(request):
+        # The SDK misspells a member of ServerlessConfig.
+        if any("ServerlessConfig" in variant for variant in request.get("ProductionVariants", ())):
             create_with_client(self.client("sagemaker"), resource, request)
         else:
             create(self.boto, self.client("sagemaker"), resource, request)

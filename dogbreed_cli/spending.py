@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -21,16 +21,20 @@ class Spending:
     price_source: str | None
 
 
+Spend = Callable[[Mapping[str, Any], Price, datetime], Spending]
+
+
 def measure_training(prices: PriceList, name: str) -> Spending:
-    description = jobs.describe_training_job(prices.session.client("sagemaker"), name)
-    price = prices.find(description["ResourceConfig"]["InstanceType"], "Training")
-    return spend_on_training(description, price, datetime.now(UTC))
+    return spend_now(prices, jobs.describe_training_job(prices.session.client("sagemaker"), name), spend_on_training)
 
 
 def measure_warm_pool(prices: PriceList, name: str) -> Spending:
-    description = jobs.describe_training_job(prices.session.client("sagemaker"), name)
+    return spend_now(prices, jobs.describe_training_job(prices.session.client("sagemaker"), name), spend_on_warm_pool)
+
+
+def spend_now(prices: PriceList, description: Mapping[str, Any], spend: Spend) -> Spending:
     price = prices.find(description["ResourceConfig"]["InstanceType"], "Training")
-    return spend_on_warm_pool(description, price, datetime.now(UTC))
+    return spend(description, price, datetime.now(UTC))
 
 
 def measure_tuning(prices: PriceList, name: str) -> Spending:

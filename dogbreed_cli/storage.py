@@ -139,6 +139,11 @@ def delete_prefix(client: Any, bucket: str, prefix: str) -> int:
     )
 
 
+def default_bucket(region: str, account: str) -> str:
+    """The name that SageMaker's own SDK uses for its default bucket."""
+    return f"sagemaker-{region}-{account}"
+
+
 def has_bucket(client: Any, bucket: str, region: str) -> bool:
     """Whether the bucket is there. Raises AccessError where it is someone else's, UsageError in another region."""
     from botocore.exceptions import ClientError

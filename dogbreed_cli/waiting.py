@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from dogbreed_cli.errors import Interrupted, WaitTimedOut
+from dogbreed_cli.errors import Interrupted, UsageError, WaitTimedOut
 from dogbreed_cli.masking import SECRET_KEY
 from dogbreed_cli.options import Limit
 
@@ -29,6 +29,11 @@ def wait_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def check_attach(attach: str | None, wait: bool) -> None:
+    if attach and not wait:
+        raise UsageError("--attach follows a job to its end", "--no-wait does not", "leave one out")
 
 
 def command_line(*words: str) -> str:

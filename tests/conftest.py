@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 from click.testing import CliRunner
+from entrypoint_runs import draw_images
 
 from dogbreed_cli.breeds import draw_breeds
 from dogbreed_cli.cli import cli
@@ -145,6 +146,14 @@ def dogs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dogs")
     draw_breeds(folder, seed=1, counts={"train": 16, "valid": 6, "test": 6}, size=(64, 64))
     return folder
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures of one colour a class, for the entry points to learn from."""
+    root = tmp_path_factory.mktemp("images")
+    draw_images(root)
+    return root
 
 
 @pytest.fixture

@@ -7,16 +7,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from entrypoint_runs import ALONE, COLOURS, COMMON, ENTRYPOINTS, EPOCHS, channels, draw_images, find
+from entrypoint_runs import ALONE, COLOURS, COMMON, ENTRYPOINTS, EPOCHS, channels, find
 
 BY_HAND = Path(__file__).with_name("train_by_hand.py")
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    root = tmp_path_factory.mktemp("images")
-    draw_images(root)
-    return root
 
 
 @pytest.fixture(scope="module")

@@ -7,17 +7,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from entrypoint_runs import ALONE, COLOURS, EPOCHS, draw_images, find, read_csv, run_toolkit
+from entrypoint_runs import ALONE, COLOURS, EPOCHS, find, read_csv, run_toolkit
 from PIL import Image
 
 INSPECT = Path(__file__).with_name("inspect_job.py")
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    root = tmp_path_factory.mktemp("images")
-    draw_images(root)
-    return root
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ ENTRYPOINTS = sorted((ROOT / "entrypoints").glob("*.py"))
 
 # Lowest first. A module imports of its own layer and of those below it.
 LAYERS = [
-    {"errors", "breeds", "cartoon_dog", "options"},
+    {"errors", "breeds", "cartoon_dog", "options", "weights", "cache"},
     {"masking"},
     {"sections", "aws_meanings"},
     {"aws_errors"},
@@ -33,7 +33,8 @@ LAYERS = [
 ]
 # Arrows that a layer alone would allow, or would not: who may import what, of dogbreed_cli.
 ONLY = {
-    "local": {"local", "errors", "storage", "source", "checks"},  # an s3:// URI's parts, an archive's safe unpacking
+    # an s3:// URI's parts, an archive's safe unpacking
+    "local": {"local", "errors", "storage", "source", "checks", "cache", "weights"},
     "storage": {"aws_errors", "image_files", "errors"},
     "source": {"storage", "errors"},
     "report": {"report", "errors"},
@@ -41,7 +42,7 @@ ONLY = {
     "masking": set(),
     "aws_errors": {"aws_meanings", "errors", "masking"},
     "requests": {"config", "sections"},
-    "session": {"local", "config", "console", "errors", "requests", "sdk", "checks", "preflight"},
+    "session": {"local", "config", "console", "errors", "requests", "sdk", "checks", "preflight", "storage"},
     "checks": {"aws_errors", "errors"},
     "policies": set(),
     "sdk": {"errors"},

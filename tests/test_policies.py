@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import json
 import re
 import sys
@@ -15,6 +14,7 @@ import botocore.session
 import pytest
 import served
 from botocore import xform_name
+from kept_files import compare
 
 from dogbreed_cli import policies, resources
 from dogbreed_cli.policies import CALLER, EXECUTION_ROLE, FREE, Place
@@ -39,13 +39,7 @@ UPLOAD_FILE = ("PutObject", "CreateMultipartUpload", "UploadPart", "CompleteMult
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_file(name: str) -> None:
     """To accept a change: delete the file in iam/, run this test twice, look at git's diff."""
-    path, made = ROOT / "iam" / name, json.dumps(DOCUMENTS[name], indent=2) + "\n"
-    if not path.exists():
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(made, encoding="utf-8")
-        pytest.fail(f"wrote {path.relative_to(ROOT)}: look at it and run again")
-    kept = path.read_text(encoding="utf-8")
-    difference = "".join(difflib.unified_diff(kept.splitlines(True), made.splitlines(True), "iam", "policies.py"))
+    difference = compare(ROOT / "iam" / name, DOCUMENTS[name])
     assert not difference, f"iam/{name} is not what policies.py makes:\n{difference}"
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import json
 import os
 import random
 import re
@@ -16,6 +14,7 @@ from typing import Any
 import botocore.session
 import pytest
 from botocore.validate import ParamValidator
+from kept_files import compare
 
 from dogbreed_cli import endpoint_requests, requests
 from dogbreed_cli.config import Config, load, merge, parse_assignment
@@ -340,11 +339,5 @@ def test_snapshot(kind: str) -> None:
         request = requests.tuning(config, site, WITH_WEIGHTS, "dogbreed-tune-261122-194300", [EARLIER])
     else:
         request = serving(config, site, JOB)
-    path, made = SNAPSHOTS / f"{kind}.json", json.dumps(request, indent=2) + "\n"
-    if not path.exists():
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(made, encoding="utf-8")
-        pytest.fail(f"wrote {path}: look at it and run again")
-    kept = path.read_text(encoding="utf-8")
-    difference = "".join(difflib.unified_diff(kept.splitlines(True), made.splitlines(True), "snapshot", "now"))
+    difference = compare(SNAPSHOTS / f"{kind}.json", request)
     assert not difference, f"the {kind} request has changed:\n{difference}"

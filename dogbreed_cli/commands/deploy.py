@@ -13,7 +13,7 @@ import click
 from dogbreed_cli import endpoint_requests, jobs, requests, resources
 from dogbreed_cli.console import human_time
 from dogbreed_cli.costs import as_member, check_budget, price_endpoint, say_cost
-from dogbreed_cli.errors import DogbreedError, Interrupted, JobFailed, WaitTimedOut
+from dogbreed_cli.errors import DogbreedError, Interrupted, WaitTimedOut
 from dogbreed_cli.masking import hide_secrets
 from dogbreed_cli.options import Limit
 from dogbreed_cli.pricing import open_prices
@@ -268,13 +268,8 @@ def require_served(app: App, session: Session, described: dict[str, Any], wanted
         app.console.note(f"  {line}")
     still = described["EndpointConfigName"] if described["EndpointStatus"] == "InService" else ""
     reason = described.get("FailureReason", "another deploy came in between" if still else "no reason was given")
-    why, fix = jobs.explain_failure(reason)
-    log = "the end of its log is above; what this deploy made was removed"
-    raise JobFailed(
-        f"endpoint {name} serves {still}, not {wanted}" if still else f"endpoint {name} did not come up",
-        why,
-        f"{fix}; {log}" if fix else log,
-    )
+    what = f"endpoint {name} serves {still}, not {wanted}" if still else f"endpoint {name} did not come up"
+    raise jobs.failed(what, reason, "the end of its log is above; what this deploy made was removed")
 
 
 def remove_replaced(client: Any, project: str, endpoint_config: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +17,8 @@ from dogbreed_cli.inputs import find_inputs, send_inputs
 from dogbreed_cli.masking import hide_secrets
 from dogbreed_cli.options import Limit
 from dogbreed_cli.pricing import PriceList, open_prices
-from dogbreed_cli.spending import spend_on_training
-from dogbreed_cli.waiting import command_line, detachable, wait_options
+from dogbreed_cli.spending import spend_now, spend_on_training
+from dogbreed_cli.waiting import check_attach, command_line, detachable, wait_options
 
 if TYPE_CHECKING:
     from dogbreed_cli.config import Config
@@ -80,8 +79,7 @@ def train(
         raise UsageError("--min-accuracy needs the end of the job", "--no-wait returns before it", "leave one out")
     if name:
         jobs.check_name(name, config.project.name)
-    if attach and not wait:
-        raise UsageError("--attach follows a job to its end", "--no-wait does not", "leave one out")
+    check_attach(attach, wait)
     session = app.session(config)
     client = session.client("sagemaker")
     prices, cost = open_prices(session), None
@@ -179,9 +177,8 @@ def follow(app: App, session: Session, name: str, timeout: float | None, prices:
 
 
 def say_spent(description: dict[str, Any], prices: PriceList) -> str:
-    price = prices.find(description["ResourceConfig"]["InstanceType"], "Training")
-    spending = spend_on_training(description, price, datetime.now(UTC))
-    return f"{say_usd(spending.usd_so_far)} ({price.source})"
+    spending = spend_now(prices, description, spend_on_training)
+    return f"{say_usd(spending.usd_so_far)} ({spending.price_source})"
 
 
 def script_lines(app: App) -> Callable[[str], None]:

@@ -12,13 +12,13 @@ import click
 from dogbreed_cli import jobs, requests
 from dogbreed_cli.console import human_time, table
 from dogbreed_cli.costs import JobCost, as_member, check_budget, price_tuning, say_cost
-from dogbreed_cli.errors import JobFailed, UsageError
+from dogbreed_cli.errors import JobFailed
 from dogbreed_cli.inputs import find_inputs, send_inputs
 from dogbreed_cli.masking import hide_secrets
 from dogbreed_cli.options import Limit
 from dogbreed_cli.pricing import open_prices
 from dogbreed_cli.report.trials import Trial, as_row, columns, read_trials
-from dogbreed_cli.waiting import command_line, detachable, wait_options
+from dogbreed_cli.waiting import check_attach, command_line, detachable, wait_options
 
 if TYPE_CHECKING:
     from dogbreed_cli.config import Config
@@ -68,8 +68,7 @@ def tune(
     fraction of the training images. `dogbreed train --from-best` then uses what was found.
     """
     config = app.config(tune=options, train={"spot": spot})
-    if attach and not wait:
-        raise UsageError("--attach follows a job to its end", "--no-wait does not", "leave one out")
+    check_attach(attach, wait)
     session = app.session(config)
     client = session.client("sagemaker")
     cost = None
@@ -198,9 +197,8 @@ def finish(app: App, session: Session, description: dict[str, Any], cost: JobCos
     best = next((trial for trial in trials if trial.name == named), None)
     if status == "Failed" or best is None:
         reason = description.get("FailureReason") or next((t.failure_reason for t in trials if t.failure_reason), "")
-        why, fix = jobs.explain_failure(reason)
         log = f"see `dogbreed logs {trials[0].name if trials else name}`"
-        raise JobFailed(f"tuning job {name} ended {status}", why, f"{fix}; {log}" if fix else log)
+        raise jobs.failed(f"tuning job {name} ended {status}", reason, log)
     from rich.console import Group
 
     data = {

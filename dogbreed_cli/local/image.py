@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from dogbreed_cli.cache import cache_folder
 from dogbreed_cli.errors import DogbreedError
 
 PINS = Path(__file__).with_name("image.txt")
@@ -24,12 +24,6 @@ FIX = (
     "check the network and the disk, then run the command again; or set local.python to an interpreter "
     "that has what dogbreed_cli/local/image.txt lists"
 )
-
-
-def cache_folder() -> Path:
-    from platformdirs import user_cache_path
-
-    return Path(os.environ.get("DOGBREED_CACHE") or user_cache_path("dogbreed")).absolute()
 
 
 def image_folder(pins: Path = PINS) -> Path:

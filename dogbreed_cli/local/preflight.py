@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from dogbreed_cli.cache import cache_folder
 from dogbreed_cli.checks import Check, Step, fail, ok, warn
 from dogbreed_cli.local.home import Home
-from dogbreed_cli.local.image import COMPLETE, cache_folder, image_folder, interpreter
+from dogbreed_cli.local.image import COMPLETE, image_folder, interpreter
 from dogbreed_cli.local.worker import PASSED_ON
+from dogbreed_cli.weights import kind_of
 
 # Seconds for the interpreter's one run: torch alone takes ten on a cold disk.
 PATIENCE = 180
@@ -117,12 +119,12 @@ def ask(python: Path, backbone: str, weights: str) -> tuple[dict | None, str]:
 
 
 def check_weights(weights: str, cached: dict | None) -> Iterator[Check]:
-    path = Path(weights).expanduser()
-    if weights == "none":
+    kind, path = kind_of(weights), Path(weights).expanduser()
+    if kind == "none":
         yield ok("weights", "none: training begins with random ones")
-    elif weights.startswith("s3://"):
+    elif kind == "uri":
         yield ok("weights", f"{weights}, which the job reads")
-    elif "/" in weights or path.suffix in (".pt", ".pth", ".bin"):
+    elif kind == "file":
         there = ok("weights", str(path)) if path.is_file() else None
         yield there or fail("weights", f"there is no file {path}", "name a state_dict, a torchvision name, or none")
     elif cached is None:

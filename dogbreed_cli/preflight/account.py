@@ -16,6 +16,7 @@ from dogbreed_cli.checks import Check, fail, ok, warn
 from dogbreed_cli.errors import AccessError
 from dogbreed_cli.image_files import in_parallel
 from dogbreed_cli.policies import CALLER, SERVICE, Place, caller, execution_role, trust
+from dogbreed_cli.storage import default_bucket
 
 if TYPE_CHECKING:
     import boto3
@@ -71,7 +72,7 @@ class Account:
 
     @property
     def bucket(self) -> str:
-        return self.config.aws.bucket or f"sagemaker-{self.region}-{self.caller.account}"
+        return self.config.aws.bucket or default_bucket(self.region, self.caller.account)
 
     @property
     def place(self) -> Place:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dogbreed_cli.checks import Check, fail, ok, warn
 from dogbreed_cli.pictures import MAX_BYTES
+from dogbreed_cli.weights import kind_of
 
 if TYPE_CHECKING:
     from dogbreed_cli.config import Config
@@ -45,7 +46,7 @@ def check_network(config: Config) -> Iterator[Check]:
             yield warn("network", f"{within}; packages and weights come from the internet", fix)
         else:
             yield ok("network", within)
-    elif weights != "none" and "/" not in weights and not weights.endswith((".pt", ".pth", ".bin")):
+    elif kind_of(weights) == "name":
         found = f"aws.network_isolation = true, and the job would download the weights {weights}"
         yield fail("network", found, "set model.weights to a file or an s3:// URI of a state_dict")
     elif config.debugger.enabled and not aws.training_image:
