@@ -20,14 +20,15 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDic
 from pydantic_settings.exceptions import SettingsError
 
 from dogbreed_cli.errors import UsageError
+from dogbreed_cli.hyperparameters import HYPERPARAMETERS
 from dogbreed_cli.masking import MASK, SECRET_KEY, hide_urls, is_secret
 from dogbreed_cli.sections import (
     DEFAULT_RANGES,
-    HYPERPARAMETERS,
     Aws,
     Data,
     Debugger,
     Deploy,
+    Features,
     Local,
     Model,
     Project,
@@ -55,6 +56,7 @@ class Config(BaseSettings):
     local: Local = Local()
     data: Data = Data()
     model: Model = Model()
+    features: Features = Features()
     tune: Tune = Tune()
     train: Train = Train()
     debugger: Debugger = Debugger()

@@ -13,6 +13,7 @@ from dogbreed_cli.weights import kind_of
 if TYPE_CHECKING:
     from dogbreed_cli.config import Config
     from dogbreed_cli.session import Session
+    from dogbreed_cli.sync import Manifest
 
 # The toolkit installs this list before the script starts, which an isolated container cannot.
 NEEDS_NETWORK = "requirements.txt"
@@ -21,14 +22,9 @@ NEEDS_NETWORK = "requirements.txt"
 def find_inputs(config: Config, session: Session, site: Site) -> Inputs:
     """Where everything is or will be; sends nothing. Raises DogbreedError when the images are not (all) uploaded."""
     from dogbreed_cli.source import locate_source
-    from dogbreed_cli.sync import read_manifest
 
-    manifest = read_manifest(session.client("s3"), session.bucket, data_prefix(config))
+    manifest = find_manifest(config, session)
     data = f"s3://{session.bucket}/{data_prefix(config)}"
-    if manifest is None:
-        raise DogbreedError(
-            f"no images at {data}", "nothing, or not all, has been uploaded", "run `dogbreed upload DIR`"
-        )
     weights = locate_weights(config, session)
     if site.network_isolation and kind_of(config.model.weights) == "name":
         raise UsageError(
@@ -42,6 +38,19 @@ def find_inputs(config: Config, session: Session, site: Site) -> Inputs:
         splits=tuple(split for split, count in manifest.counts.items() if count),
         weights=weights,
     )
+
+
+def find_manifest(config: Config, session: Session) -> Manifest:
+    """Raises DogbreedError when the images are not (all) uploaded."""
+    from dogbreed_cli.sync import read_manifest
+
+    manifest = read_manifest(session.client("s3"), session.bucket, data_prefix(config))
+    if manifest is None:
+        data = f"s3://{session.bucket}/{data_prefix(config)}"
+        raise DogbreedError(
+            f"no images at {data}", "nothing, or not all, has been uploaded", "run `dogbreed upload DIR`"
+        )
+    return manifest
 
 
 def left_out(site: Site) -> tuple[str, ...]:

@@ -37,10 +37,11 @@ def check_name(name: str, project: str) -> None:
         raise UsageError(f"{name} cannot be a name", fix=f"take {allowed}")
     if not name.startswith(f"{project}-"):
         raise UsageError(f"the name {name} is not found again", fix=f"begin it with {project}-")
-    if name.startswith(f"{project}-tune-"):
-        raise UsageError(
-            f"the name {name} is that of a trial", fix=f"begin it with {project}-, but not {project}-tune-"
-        )
+    for other, kind in (("tune", "trial"), ("features", "features job")):
+        if name.startswith(f"{project}-{other}-"):
+            raise UsageError(
+                f"the name {name} is that of a {kind}", fix=f"begin it with {project}-, but not {project}-{other}-"
+            )
 
 
 def create_named(
@@ -109,16 +110,30 @@ def read_tags(client: Any, arn: str) -> dict[str, str]:
 
 
 def list_training_jobs(client: Any, project: str, trials: bool = False, **filters: Any) -> Iterator[dict[str, Any]]:
-    """The project's training jobs, newest first; the trials of its tuning jobs only on demand."""
+    """The project's training jobs, newest first; trials of its tuning jobs and its features jobs only on demand."""
     pages = client.get_paginator("list_training_jobs").paginate(
         NameContains=f"{project}-", SortBy="CreationTime", SortOrder="Descending", PaginationConfig=PAGE, **filters
     )
     for page in pages:
         for summary in page["TrainingJobSummaries"]:
             name = summary["TrainingJobName"]
-            wanted = name.startswith(f"{project}-") and (trials or not name.startswith(f"{project}-tune-"))
+            others = (f"{project}-tune-", f"{project}-features-")
+            wanted = name.startswith(f"{project}-") and (trials or not name.startswith(others))
             if wanted and belongs(client, summary["TrainingJobArn"], project):
                 yield summary
+
+
+def list_features_jobs(client: Any, project: str, stem: str) -> list[dict[str, Any]]:
+    """All attempts at one features job, newest first."""
+    pages = client.get_paginator("list_training_jobs").paginate(
+        NameContains=stem, SortBy="CreationTime", SortOrder="Descending", PaginationConfig=PAGE
+    )
+    found = [summary for page in pages for summary in page["TrainingJobSummaries"]]
+    return [
+        summary
+        for summary in found
+        if summary["TrainingJobName"].startswith(stem) and belongs(client, summary["TrainingJobArn"], project)
+    ]
 
 
 def list_tuning_jobs(client: Any, project: str, **filters: Any) -> Iterator[dict[str, Any]]:

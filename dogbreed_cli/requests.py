@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dogbreed_cli.debugger_requests import debugging
+
 if TYPE_CHECKING:
     from dogbreed_cli.config import Config
     from dogbreed_cli.sections import Range, Tune
@@ -23,8 +25,6 @@ TUNING_JOB_TAG = "dogbreed:tuning-job"
 NUMBER = r"([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)"
 METRICS = ("train:loss", "validation:loss", "validation:accuracy", "test:loss", "test:accuracy")
 SCRIPT = "train.py"
-# AWS's built-in Debugger rules that need only what the hook saves by default.
-AWS_RULES = ("LossNotDecreasing", "Overfit", "Overtraining", "VanishingGradient", "ExplodingTensor")
 # The channel of the scripts where the container may not fetch them itself, as SageMaker's SDK does it, too.
 CODE = "code"
 
@@ -47,12 +47,16 @@ class Site:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a job reads, as s3:// URIs: the scripts, the images' prefix with its splits, perhaps a state_dict."""
+    """What a job reads, as s3:// URIs: the scripts, the images' prefix with its splits, perhaps a state_dict.
+
+    With `features`, the output of a features job, the images and the state_dict stay where they are.
+    """
 
     source: str
     data: str
     splits: tuple[str, ...]
     weights: str | None = None
+    features: str | None = None
 
 
 def training(
@@ -149,7 +153,9 @@ def job(config: Config, site: Site, inputs: Inputs) -> dict[str, Any]:
     """What training jobs and the trials of tuning jobs have in common."""
     train, spread = config.train, config.train.data_distribution
     channels = [channel(split, f"{inputs.data}/{split}/", spread) for split in inputs.splits]
-    if inputs.weights:
+    if inputs.features:
+        channels = [channel("features", inputs.features, InputMode="File")]
+    elif inputs.weights:
         channels.append(channel("pretrained", inputs.weights, InputMode="File"))
     if site.network_isolation:
         channels.append(channel(CODE, inputs.source, InputMode="File"))
@@ -203,6 +209,19 @@ def channel(name: str, uri: str, distribution: str = "FullyReplicated", **more: 
 
 
 def static(config: Config, site: Site, inputs: Inputs) -> dict[str, Any]:
+    train = config.train
+    return {
+        **toolkit(config, site, inputs),
+        **network_of(config, inputs),
+        "optimizer": train.optimizer,
+        "weight-decay": train.weight_decay,
+        "patience": train.patience,
+        "class-weights": train.class_weights,
+        "label-smoothing": train.label_smoothing,
+    }
+
+
+def toolkit(config: Config, site: Site, inputs: Inputs) -> dict[str, Any]:
     # The toolkit in an isolated container cannot fetch from S3; SageMaker can, as a channel.
     archive = inputs.source.rpartition("/")[2]
     source = f"/opt/ml/input/data/{CODE}/{archive}" if site.network_isolation else inputs.source
@@ -210,18 +229,25 @@ def static(config: Config, site: Site, inputs: Inputs) -> dict[str, Any]:
         "sagemaker_program": SCRIPT,
         "sagemaker_submit_directory": source,
         "sagemaker_container_log_level": 20,
-        "backbone": config.model.backbone,
-        "weights": "pretrained" if inputs.weights else config.model.weights,
-        "image-size": config.model.image_size,
-        "optimizer": config.train.optimizer,
-        "weight-decay": config.train.weight_decay,
-        "seed": config.train.seed,
-        "workers": config.train.workers,
     }
     if config.train.is_distributed:
         found["sagemaker_torch_distributed_enabled"] = True
         found["sagemaker_mpi_num_of_processes_per_host"] = config.train.processes_per_host
     return found
+
+
+def network_of(config: Config, inputs: Inputs) -> dict[str, Any]:
+    """The hyperparameters that decide the features, too."""
+    return {
+        "backbone": config.model.backbone,
+        "weights": "pretrained" if inputs.weights else config.model.weights,
+        "image-size": config.model.image_size,
+        "views": config.features.views,
+        "unfreeze": config.train.unfreeze,
+        "precision": config.features.precision,
+        "seed": config.train.seed,
+        "workers": config.train.workers,
+    }
 
 
 def trained(config: Config) -> dict[str, Any]:
@@ -271,29 +297,3 @@ def completion_criteria(tune: Tune) -> dict[str, Any]:
     if tune.stop_on_convergence:
         criteria["ConvergenceDetected"] = {"CompleteOnConvergence": "Enabled"}
     return criteria
-
-
-def debugging(config: Config, site: Site) -> dict[str, Any]:
-    """Losses at every step, the other collections of the head every `save_interval` steps: about 2 % of the time."""
-    debugger, every = config.debugger, str(config.debugger.save_interval)
-    collections = [
-        {"CollectionName": name, "CollectionParameters": {"save_interval": "1" if name == "losses" else every}}
-        for name in debugger.collections
-    ]
-    output = f"s3://{site.bucket}/{config.prefix}/jobs"
-    request: dict[str, Any] = {
-        "DebugHookConfig": {"S3OutputPath": output, "CollectionConfigurations": collections},
-        "ProfilerConfig": {"S3OutputPath": output, "ProfilingIntervalInMilliseconds": debugger.profiler_interval},
-    }
-    if debugger.aws_rules:
-        request["DebugRuleConfigurations"] = [rule(site, name) for name in AWS_RULES]
-        request["ProfilerRuleConfigurations"] = [rule(site, "ProfilerReport")]
-    return request
-
-
-def rule(site: Site, name: str) -> dict[str, Any]:
-    return {
-        "RuleConfigurationName": name,
-        "RuleEvaluatorImage": site.rule_image,
-        "RuleParameters": {"rule_to_invoke": name},
-    }

@@ -20,6 +20,8 @@ from pydantic import (
     model_validator,
 )
 
+from dogbreed_cli.hyperparameters import HYPERPARAMETERS
+
 Fraction = Annotated[float, Field(gt=0, le=1)]
 SplitFraction = Annotated[float, Field(ge=0, le=0.5)]
 Seconds = Annotated[int, Field(ge=1, le=28 * 24 * 3600)]
@@ -40,20 +42,6 @@ VariableName = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$", max_len
 VariableValue = Annotated[str, Field(max_length=512)]
 # METRICS of requests.py, which the script prints.
 Metric = Literal["train:loss", "validation:loss", "validation:accuracy", "test:loss", "test:accuracy"]
-# Those of entrypoints/train.py, as they may be tuned.
-HYPERPARAMETERS: dict[str, type] = {
-    "batch-size": int,
-    "lr": float,
-    "epochs": int,
-    "backbone": str,
-    "weights": str,
-    "data-fraction": float,
-    "seed": int,
-    "optimizer": str,
-    "weight-decay": float,
-    "image-size": int,
-    "workers": int,
-}
 
 
 def read_number(value: Any) -> Any:
@@ -121,6 +109,14 @@ class Model(Section):
     backbone: str = "resnet50"
     weights: str = "DEFAULT"
     image_size: int = Field(224, ge=32, le=1024)
+
+
+class Features(Section):
+    enabled: bool = True
+    views: int = Field(1, ge=0, le=32)
+    engine: Literal["auto", "torch", "openvino"] = "auto"
+    precision: Literal["auto", "fp32"] = "auto"
+    max_gb: float = Field(20.0, gt=0)
 
 
 class Range(Section):
@@ -224,8 +220,12 @@ class Train(Section):
     epochs: int = Field(10, ge=1, le=1000)
     batch_size: int = Field(32, ge=1, le=4096)
     lr: float = Field(1e-3, gt=0, le=10)
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    optimizer: Literal["adamw", "sgd", "lbfgs"] = "adamw"
     weight_decay: float = Field(1e-4, ge=0, le=1)
+    patience: int = Field(5, ge=0, le=1000)
+    class_weights: Literal["none", "balanced"] = "none"
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    unfreeze: Literal["none", "layer4", "all"] = "none"
     seed: Seed = 0
     workers: int = Field(-1, ge=-1, le=64)
     instance_type: InstanceType = "ml.g4dn.xlarge"

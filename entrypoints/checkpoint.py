@@ -23,16 +23,17 @@ def find_folder():
 class Checkpoint:
     """One file, replaced after each epoch; nothing without a folder. `fingerprint` is all that decides the result."""
 
-    def __init__(self, folder, fingerprint, head, optimizer, generator):
+    def __init__(self, folder, fingerprint, learnt, parts, generator):
         self.path = Path(folder, "checkpoint.pt") if folder else None
         self.fingerprint = fingerprint
-        self.parts = {"head": head, "optimizer": optimizer}
+        self.learnt, self.parts = learnt, parts  # parameters by name; what has a state_dict
         self.generator = generator  # of the order in which images come
 
     def save(self, history, best):
         if not self.path:
             return
         state = {name: part.state_dict() for name, part in self.parts.items()}
+        state |= {"learnt": {name: value.detach() for name, value in self.learnt.items()}}
         state |= {"fingerprint": self.fingerprint, "history": history, "best": best}
         state |= {"order": self.generator.get_state(), "random": distributed.gather(torch.get_rng_state())}
         if distributed.is_main():
@@ -49,6 +50,9 @@ class Checkpoint:
             return [], None
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
+        with torch.no_grad():
+            for name, value in state["learnt"].items():
+                self.learnt[name].copy_(value)
         self.generator.set_state(state["order"])
         torch.set_rng_state(state["random"][distributed.rank()])
         distributed.say(f"going on after epoch {len(state['history'])} of checkpoint {self.path}")
@@ -71,3 +75,7 @@ class Checkpoint:
             )
             return None
         return state
+
+    def remove(self):
+        if self.path:
+            self.path.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 from model import UserError
 from torch.distributed.rendezvous import rendezvous
+from torch.nn.parallel import DistributedDataParallel
 
 # How long a rank waits for the slowest other, which may be downloading weights. After that the job fails.
 TIMEOUT = timedelta(minutes=5)
@@ -108,12 +109,12 @@ def take_from_main(thing):
     return things[0]
 
 
-def average_gradients(parameters):
-    """As if the ranks' batches, which are equally long, had been one."""
-    if dist.is_initialized():
-        for parameter in parameters:
-            dist.all_reduce(parameter.grad)
-            parameter.grad /= world_size()
+def in_parallel(network, device):
+    """The network with gradients that are averaged over the ranks, whose batches are equally long."""
+    if not dist.is_initialized():
+        return network
+    ids = [device.index or torch.cuda.current_device()] if device.type == "cuda" else None
+    return DistributedDataParallel(network, device_ids=ids, broadcast_buffers=False)
 
 
 def copy_from_main(network):

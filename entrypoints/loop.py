@@ -1,51 +1,47 @@
-"""The passes over the data, used by train.py: one to learn, one to measure, and the images to calibrate on."""
+"""The passes over the data, used by train.py: one to learn, one to measure; and when to make no more of them."""
 
-import copy
 import math
 
-import data
 import distributed
 import interruption
 import torch
 from artifacts import label_ranks
 from model import UserError
-from torch.utils.data import Subset
 
-CALIBRATION_IMAGES = 128
+CONVERGED = 1e-4  # relative gain of the training loss in an epoch of L-BFGS, below which there is no more to gain
 
 
-def train_one_epoch(network, loader, loss_fn, optimizer, debugger, timer, device):
+def train_one_epoch(network, loader, learner, debugger, timer):
     """One pass over the loader; returns the mean loss over samples, of all ranks.
 
-    The network stays in eval mode: only its head learns, and that has neither dropout nor BatchNorm.
+    The network stays in eval mode: BatchNorm keeps its statistics, so that any number of processes learns the same.
     """
     debugger.set_mode("TRAIN")
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    learner.loss_fn.train()
     loss_sum, count = 0.0, 0
-    for images, labels in timer.waiting(loader):
+    for batch, labels in timer.waiting(loader):
         interruption.check()
-        images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
-        optimizer.zero_grad()
-        loss = loss_fn(network(images), labels)
-        loss.backward()
-        distributed.average_gradients(parameters)
-        optimizer.step()
-        loss_sum += loss.item() * len(labels)  # batch means alone would make the sum depend on the batch size
+        batch, labels = batch.to(learner.device, non_blocking=True), labels.to(learner.device, non_blocking=True)
+        # Batch means alone would make the sum depend on the batch size.
+        loss_sum += learner.step(network, batch, labels) * len(labels)
         count += len(labels)
     return distributed.total(loss_sum) / distributed.total(count)
 
 
 @torch.no_grad()
-def evaluate(network, loader, loss_fn, debugger, timer, device):
+def evaluate(network, loader, learner, debugger, timer):
     """Returns the mean loss over samples, the accuracy, and the logits (samples, classes) in the dataset's order."""
     interruption.check()
     debugger.set_mode("EVAL")
+    learner.loss_fn.eval()
     loss_sum, logits, labels = 0.0, [], []
-    for images, batch_labels in timer.waiting(loader):
+    for batch, batch_labels in timer.waiting(loader):
         if interruption.heard:
             break
-        batch_logits = network(images.to(device, non_blocking=True))
-        loss_sum += loss_fn(batch_logits, batch_labels.to(device, non_blocking=True)).item() * len(batch_labels)
+        with learner.autocast():
+            batch_logits = network(batch.to(learner.device, non_blocking=True)).float()
+        batch_loss = learner.loss_fn(batch_logits, batch_labels.to(learner.device, non_blocking=True))
+        loss_sum += batch_loss.item() * len(batch_labels)
         logits.append(batch_logits.cpu())
         labels += batch_labels.tolist()
     interruption.check()
@@ -56,14 +52,16 @@ def evaluate(network, loader, loss_fn, debugger, timer, device):
     return distributed.total(loss_sum) / len(labels), accuracy, logits
 
 
-def sample_images(train_set, eval_transform, args, device):
-    """A function that gives batches of some training images, as they look in evaluation: the same at each call."""
-    plain = copy.copy(train_set)
-    plain.transform = eval_transform
-    chosen = torch.randperm(len(plain), generator=torch.Generator().manual_seed(args.seed))[:CALIBRATION_IMAGES]
-    # Batches of a fixed size, or tuning the batch-size would tune the backbone; never of one image, which may not do.
-    loader = data.make_loader(Subset(plain, chosen.tolist()), 32, args.workers, whole=True)
-    return lambda: (images.to(device) for images, _ in loader if len(images) > 1)
+def why_stop(history, args):
+    """Why there should be no further epoch, or "". Decided by the history alone, so a resumed job decides the same."""
+    losses = [row["validation_loss"] for row in history]
+    if args.patience and losses and len(losses) - 1 - losses.index(min(losses)) >= args.patience:
+        return f"no better validation:loss in {args.patience} epochs"
+    if args.optimizer == "lbfgs" and len(history) > 1:
+        before, now = history[-2]["train_loss"], history[-1]["train_loss"]
+        if before - now < CONVERGED * before:
+            return "lbfgs has converged"
+    return ""
 
 
 def check_finite(loss, epoch, args):

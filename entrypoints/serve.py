@@ -14,7 +14,7 @@ import json
 import re
 
 import torch
-from model import decode_image, eval_transform, load_model
+from model import decode_image, load_model, normalise, plain_view
 
 try:
     from sagemaker_inference.errors import BaseInferenceToolkitError
@@ -34,10 +34,8 @@ TOP_K = 5
 
 def model_fn(model_dir):
     network, description = load_model(model_dir)
-    normalisation = description["normalisation"]
-    transform = eval_transform(description["image_size"], normalisation["mean"], normalisation["std"])
     network.to("cuda" if torch.cuda.is_available() else "cpu")
-    return network, transform, description["classes"]
+    return network, description
 
 
 def input_fn(body, content_type):
@@ -56,9 +54,10 @@ def input_fn(body, content_type):
 @torch.inference_mode()
 def predict_fn(image, model):
     """All classes, most probable first: [(label, probability), ...]."""
-    network, transform, classes = model
-    batch = transform(image)[None].to(next(network.parameters()).device)
-    probabilities = network(batch)[0].float().softmax(0).cpu()
+    network, description = model
+    batch = plain_view(image, description["image_size"])[None].to(next(network.parameters()).device)
+    probabilities = network(normalise(batch, **description["normalisation"]))[0].float().softmax(0).cpu()
+    classes = description["classes"]
     order = probabilities.argsort(descending=True, stable=True)
     return [(classes[i], probabilities[i].item()) for i in order.tolist()]
 

@@ -29,6 +29,8 @@ SMALL = {
     "DOGBREED_MODEL__IMAGE_SIZE": "64",
     "DOGBREED_MODEL__WEIGHTS": "none",
     "DOGBREED_TRAIN__WORKERS": "0",
+    # One job less for whatever is tested; test_features_job.py has those on features.
+    "DOGBREED_FEATURES__ENABLED": "false",
     # Two trainings side by side on two processors: their threads would mostly wait for each other.
     "DOGBREED_TRAIN__ENVIRONMENT__OMP_NUM_THREADS": "1",
 }

@@ -59,6 +59,7 @@ def train_rank(name, run, rank, world, port):
     code = 1
     try:
         runpy.run_path(f"{sys.path[0]}/train.py", run_name="__main__")
+        print("torchvision was", "imported" if "torchvision" in sys.modules else "not needed", flush=True)
         code = 0
     except SystemExit as end:
         code = end.code

@@ -220,7 +220,7 @@ def test_odd_images_are_decoded_as_they_look(inspected):
     }
     assert set(inspected["decoded"]) == set(wanted)
     for name, corners in wanted.items():
-        mode, size, *found = inspected["decoded"][name]
-        assert (mode, size) == ("RGB", [40, 20]), name
+        channels, size, *found = inspected["decoded"][name]
+        assert (channels, size) == (3, [40, 20]), name
         for got, colour in zip(found, corners, strict=True):
             assert got == pytest.approx(colour, abs=6), name

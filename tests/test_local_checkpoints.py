@@ -50,9 +50,14 @@ def test_a_second_job_goes_on_where_a_killed_one_stopped(machine: Machine) -> No
     worker = machine.worker("killed")
     worker.kill()
     wait_for(lambda: is_gone(worker))
+    # Its orphaned program goes on until somebody looks; what it has written by then is not lost.
+    written = machine.home.jobs / "killed/ml/checkpoints/epoch.txt"
+    wait_for(lambda: int(written.read_text()) > int(machine.get(f"{PREFIX}/run/epoch.txt")) + 20)
+    last = int(written.read_text())
     assert machine.describe("killed")["TrainingJobStatus"] == "Failed"
     reached = int(machine.get(f"{PREFIX}/run/epoch.txt"))
-    assert reached >= 1
+    assert reached >= last
+    assert not written.exists()
     machine.train("resumed", COUNT, CheckpointConfig=config, hyperparameters={"last": reached + 5})
     assert machine.ended("resumed")["TrainingJobStatus"] == "Completed"
     assert f"begins at {reached}" in machine.log("resumed")
@@ -62,6 +67,19 @@ def test_a_second_job_goes_on_where_a_killed_one_stopped(machine: Machine) -> No
     assert found == ["deep/0.txt", "deep/1.txt", "deep/2.txt", "epoch.txt"]
     assert machine.keys("checkpoints/runner/") == ["other.txt"]
     assert machine.describe("resumed")["CheckpointConfig"] == config
+
+
+def test_a_job_goes_on_where_a_killed_one_stopped_that_nobody_has_looked_at(machine: Machine) -> None:
+    machine.train("unseen", COUNT, CheckpointConfig=saved("unseen"))
+    written = machine.home.jobs / "unseen/ml/checkpoints/epoch.txt"
+    wait_for(written.exists)
+    worker = machine.worker("unseen")
+    worker.kill()
+    wait_for(lambda: is_gone(worker))
+    machine.train("successor", COUNT, CheckpointConfig={"S3Uri": f"{PREFIX}/unseen/"}, hyperparameters={"last": 1})
+    assert machine.ended("successor")["TrainingJobStatus"] == "Completed"
+    assert "begins at 0" not in machine.log("successor")
+    assert machine.describe("unseen")["TrainingJobStatus"] == "Failed"
 
 
 SAVE_AND = """

@@ -14,7 +14,7 @@ import pytest
 from conftest import wait_for
 from local_jobs import Machine, machine_in
 
-from dogbreed_cli.local import BUCKET, worker
+from dogbreed_cli.local import BUCKET, group
 
 # Says that it runs, waits until the test has changed the data in S3, then tells everything it sees.
 TELL_ALL = """
@@ -216,6 +216,32 @@ def test_a_script_may_make_its_folders_anew(quick: Machine) -> None:
     assert quick.keys("jobs/tidy/output/") == ["model.tar.gz"]
 
 
+WRITE_FILES = """
+import os, pathlib, sys
+model, data = (pathlib.Path(os.environ[name]) for name in ("SM_MODEL_DIR", "SM_OUTPUT_DATA_DIR"))
+(model / "deep").mkdir()
+(model / "deep" / "weights.bin").write_bytes(b"weights")
+(model / "linked.bin").symlink_to("deep/weights.bin")
+(data / "scores.csv").write_text("1")
+sys.exit("--bad" in sys.argv)
+"""
+
+
+def test_output_without_compression_is_plain_files(quick: Machine) -> None:
+    plain = {"S3OutputPath": f"s3://{BUCKET}/jobs/", "CompressionType": "NONE"}
+    quick.train("plain", WRITE_FILES, OutputDataConfig=plain)
+    quick.train("plain-bad", WRITE_FILES, OutputDataConfig=plain, hyperparameters={"bad": 1})
+    job = quick.ended("plain")
+    assert (job["TrainingJobStatus"], job["OutputDataConfig"]) == ("Completed", plain)
+    assert job["ModelArtifacts"] == {"S3ModelArtifacts": f"s3://{BUCKET}/jobs/plain/output/model"}
+    found = {key: quick.get(f"s3://{BUCKET}/jobs/plain/output/{key}") for key in quick.keys("jobs/plain/output/")}
+    assert found == {"data/scores.csv": b"1", "model/deep/weights.bin": b"weights", "model/linked.bin": b"weights"}
+    assert quick.ended("plain-bad")["TrainingJobStatus"] == "Failed"
+    assert quick.keys("jobs/plain-bad/output/") == ["data/scores.csv"]
+    unknown = quick.training("never", OutputDataConfig={**plain, "CompressionType": "ZSTD"})
+    assert "enum value set: [GZIP, NONE]" in quick.error("create_training_job", **unknown)[1]
+
+
 # Its parent, the toolkit, dies of SIGTERM at once; this one needs a moment to save what it has.
 SAVE_ON_SIGTERM = """
 import os, pathlib, signal, sys, time
@@ -263,20 +289,20 @@ def test_a_group_that_ignores_sigterm_is_killed_after_the_grace(tmp_path: Path) 
     """On AWS and here a job has 120 s; `Group` is what counts them."""
     ignore = "trap '' TERM; echo ready; (while :; do sleep 0.1; done) & while :; do sleep 0.1; done"
     lines: list[str] = []
-    group = worker.Group(["/bin/sh", "-c", ignore], tmp_path, {"PATH": os.defpath}, lines.append)
+    program = group.Group(["/bin/sh", "-c", ignore], tmp_path, {"PATH": os.defpath}, lines.append)
     try:
         wait_for(lambda: lines == ["ready"])
         began = time.monotonic()
-        assert group.stop(grace=0.5) == -9
+        assert program.stop(grace=0.5) == -9
         assert 0.5 <= time.monotonic() - began < 5
-        assert not worker.has_members(group.process.pid)
+        assert not group.has_members(program.process.pid)
     finally:
-        group.end()
+        program.end()
 
 
 def test_a_program_never_starts_whose_group_was_not_written_down(tmp_path: Path) -> None:
     (tmp_path / "group.json.tmp").mkdir()  # so it cannot be written
     with pytest.raises(IsADirectoryError):
-        worker.Group(["/bin/sh", "-c", "touch started; sleep 60"], tmp_path, {"PATH": os.defpath}, print)
+        group.Group(["/bin/sh", "-c", "touch started; sleep 60"], tmp_path, {"PATH": os.defpath}, print)
     wait_for(lambda: not [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE], 5)
     assert not (tmp_path / "started").exists()

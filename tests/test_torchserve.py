@@ -36,12 +36,11 @@ torch.manual_seed(0)
 classes = json.loads(sys.stdin.read())
 network, head = model.build_network("resnet18", 64)
 model.replace_head(network, head, len(classes))
-transform = model.eval_transform(64)
-batch = torch.stack([transform(model.decode_image(picture)) for picture in pictures])
-model.calibrate_batch_norm(network, [batch])
 normalisation = {"mean": model.IMAGENET_MEAN, "std": model.IMAGENET_STD}
+batch = torch.stack([model.plain_view(model.decode_image(picture), 64) for picture in pictures])
+model.calibrate_batch_norm(network, [model.normalise(batch, **normalisation)])
 description = {"classes": classes, "backbone": "resnet18", "image_size": 64, "normalisation": normalisation}
-model.save_model(folder, network, description)
+model.save_model(folder, network.state_dict(), description)
 
 loaded = serve.model_fn(folder)
 images = [serve.input_fn(picture.read_bytes(), "image/jpeg") for picture in pictures]

@@ -12,7 +12,9 @@ import os
 import pathlib
 import sys
 
+import backbone
 import data
+import learning
 import model
 import torch
 import torchvision
@@ -69,22 +71,28 @@ for classes in (1000, 4):
     results[name]["head"] = list(after["fc.weight"].shape)
 
 # The loss of an epoch must not depend on the batches it came in: nothing is learnt here, so only the mean differs.
+args = train.parse_args(["--train", sys.argv[3], "--backbone", "resnet18", "--image-size", "64", "--weights", "none"])
 network, head_name = model.build_network("resnet18", 64)
-head = model.replace_head(network, head_name, 4)
-model.freeze(network, head)
+model.replace_head(network, head_name, 4)
+network.requires_grad_(False)
+network.fc.requires_grad_(True)
+normalised = backbone.Normalised(network, model.IMAGENET_MEAN, model.IMAGENET_STD)
 classes = sorted(data.list_images(sys.argv[3], "valid"))
-images = data.LabelledImages(sys.argv[3], "valid", classes, model.eval_transform(64))
-nothing = train.Debugger(head, torch.nn.CrossEntropyLoss())
+images = data.LabelledImages(sys.argv[3], "valid", classes, args)
+nothing, timer = train.Debugger(network.fc, torch.nn.Identity()), train.PhaseTimer("train")
+plain = learning.CrossEntropyLoss(torch.bincount(images.labels), False, 0.0)
+still = torch.optim.SGD(network.fc.parameters(), lr=0)
+schedule = torch.optim.lr_scheduler.ConstantLR(still, 1.0)
+learner = learning.Learner(plain, still, schedule, args, torch.device("cpu"))
 results["sample-mean"] = []
 for batch_size in (3, 5, 28):
-    args = (data.make_loader(images, batch_size, 0), torch.nn.CrossEntropyLoss())
-    tail = (nothing, train.PhaseTimer("train"), torch.device("cpu"))
-    still = torch.optim.SGD(head.parameters(), lr=0)
-    trained = train.train_one_epoch(network, *args, still, *tail)
-    results["sample-mean"].append([trained, train.evaluate(network, *args, *tail)[0]])
+    loader = data.make_loader(images, batch_size, 0)
+    trained = train.train_one_epoch(normalised, loader, learner, nothing, timer)
+    results["sample-mean"].append([trained, train.evaluate(normalised, loader, learner, nothing, timer)[0]])
 saved, _ = model.load_model(out / "unsteady/model")
-loss = train.evaluate(saved, data.make_loader(images, 28, 0), torch.nn.CrossEntropyLoss(), *tail)[0]
-results["unsteady"]["saved"] = loss
+saved = backbone.Normalised(saved, model.IMAGENET_MEAN, model.IMAGENET_STD)
+loader = data.make_loader(images, 28, 0)
+results["unsteady"]["saved"] = train.evaluate(saved, loader, learner, nothing, timer)[0]
 two = data.make_loader(images, 5, 2)
 results["workers"] = sum(len(labels) for _, labels in two)
 print(json.dumps(results))

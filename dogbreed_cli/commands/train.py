@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,23 +9,20 @@ import click
 
 from dogbreed_cli import jobs, requests
 from dogbreed_cli.console import human_time, table
-from dogbreed_cli.costs import JobCost, as_member, check_budget, price_training, say_cost, say_usd
+from dogbreed_cli.costs import JobCost, as_member, check_budget, price_training, say_cost
 from dogbreed_cli.errors import DogbreedError, QualityGateMissed, UsageError
+from dogbreed_cli.features import as_job, complete, features_option, plan_features, say_plan
+from dogbreed_cli.following import follow
 from dogbreed_cli.inputs import find_inputs, send_inputs
 from dogbreed_cli.masking import hide_secrets
 from dogbreed_cli.options import Limit
-from dogbreed_cli.pricing import PriceList, open_prices
-from dogbreed_cli.spending import spend_now, spend_on_training
+from dogbreed_cli.pricing import open_prices
 from dogbreed_cli.waiting import check_attach, command_line, detachable, wait_options
 
 if TYPE_CHECKING:
     from dogbreed_cli.config import Config
     from dogbreed_cli.context import App
     from dogbreed_cli.session import Session
-
-# The toolkit prints its whole environment first; the script's own words begin after this line and the command.
-SCRIPT_STARTS = "Invoking script with the following command"
-TOOLKIT_LINE = "sagemaker-training-toolkit"
 
 
 @click.command(
@@ -44,6 +39,8 @@ Examples:
 @click.option("--epochs", type=int)
 @click.option("--lr", type=float, help="Learning rate.")
 @click.option("--batch-size", type=int)
+@click.option("--unfreeze", type=click.Choice(["none", "layer4", "all"]), help="What learns beside the head.")
+@features_option
 @click.option("--instance-type", help="For example ml.g4dn.xlarge; of no effect on this machine.")
 @click.option("--instance-count", type=int, help="More than one: torchrun; each process has batches of its own.")
 @click.option("--spot/--no-spot", default=None, help="Spot instances: cheaper, may be interrupted.")
@@ -64,6 +61,7 @@ def train(
     dry_run: bool,
     budget: float | None,
     yes: bool,
+    features: bool | None,
     wait: bool,
     timeout: float | None,
     attach: str | None,
@@ -74,7 +72,7 @@ def train(
     Hyperparameters come from the config; --from-best or --tuning-job puts the best trial's over them, and --lr,
     --batch-size and --epochs have the last word.
     """
-    config = app.config(train=options)
+    config = app.config(train=options, features={"enabled": features})
     if min_accuracy is not None and not wait:
         raise UsageError("--min-accuracy needs the end of the job", "--no-wait returns before it", "leave one out")
     if name:
@@ -82,7 +80,7 @@ def train(
     check_attach(attach, wait)
     session = app.session(config)
     client = session.client("sagemaker")
-    prices, cost = open_prices(session), None
+    prices, cost, features_job = open_prices(session), None, None
     if attach:
         name = attach
     else:
@@ -97,20 +95,25 @@ def train(
         hyperparameters |= {key: value for key, value in given.items() if value is not None}
         site = session.training_site()
         inputs = find_inputs(config, session, site)
+        plan = plan_features(config, session, site, inputs, set(hyperparameters))
+        inputs = plan.inputs
 
         def build(name: str) -> dict[str, Any]:
             return requests.training(config, site, inputs, name, hyperparameters, tuning_job)
 
         request = build(name or f"{config.project.name}-train")
         cost = price_training(prices, request)
-        check_budget(cost, budget)
+        check_budget(cost, plan.left_of(budget, prices))
         if dry_run:
-            app.console.write_json({"dry_run": [hide_secrets(request)], **as_member(cost)})
+            sent = [hide_secrets(one) for one in (plan.request, request) if one]
+            app.console.write_json({"dry_run": sent, **as_member(cost)})
             return
+        say_plan(app, plan, prices)
         show_plan(app, config, session, hyperparameters, cost)
         session.confirm_charge(yes)
         session.prepare()
         send_inputs(config, session, site, inputs)
+        features_job = complete(app, session, plan, timeout, prices)
         if name:
             create(session, build(name))
         else:
@@ -120,12 +123,12 @@ def train(
         app.console.note(f"training job {name}")
     again = command_line("train", "--attach", name)
     if not wait:
-        data = {"training_job": name, "status": "InProgress", **as_member(cost)}
+        data = {"training_job": name, "status": "InProgress", **as_job(features_job), **as_member(cost)}
         app.console.result(data, f"{name}\nto follow it: {again}")
         return
     with detachable(again):
         description = follow(app, session, name, timeout, prices)
-    finish(app, description, min_accuracy, cost)
+    finish(app, description, min_accuracy, cost, features_job)
 
 
 def show_plan(
@@ -155,49 +158,9 @@ def best_hyperparameters(client: Any, tuning_job: str) -> dict[str, Any]:
     return requests.decode(best["TunedHyperParameters"])
 
 
-def follow(app: App, session: Session, name: str, timeout: float | None, prices: PriceList | None) -> dict[str, Any]:
-    """Phases and the script's own lines as they come; the toolkit's too with -v."""
-    client, positions, told = session.client("sagemaker"), dict[str, str](), 0
-    started, say = time.monotonic(), script_lines(app)
-    description: dict[str, Any] = {}
-
-    def describe() -> dict[str, Any]:
-        return jobs.describe_training_job(client, name)
-
-    for description in jobs.poll(describe, "TrainingJobStatus", session.poll_seconds, timeout):
-        # The log first: what was said before the last transition belongs above it.
-        for line in jobs.read_log(session.client("logs"), f"{name}/", positions):
-            say(line)
-        transitions = description["SecondaryStatusTransitions"]
-        for transition in transitions[told:]:
-            spent = f", so far {say_spent(description, prices)}" if prices else ""
-            app.console.note(f"[{human_time(time.monotonic() - started)}] {transition['Status']}{spent}")
-        told = len(transitions)
-    return description
-
-
-def say_spent(description: dict[str, Any], prices: PriceList) -> str:
-    spending = spend_now(prices, description, spend_on_training)
-    return f"{say_usd(spending.usd_so_far)} ({spending.price_source})"
-
-
-def script_lines(app: App) -> Callable[[str], None]:
-    """Notes the lines that the training script itself printed; everything else is a detail."""
-    state = "toolkit"
-
-    def say(line: str) -> None:
-        nonlocal state
-        ours = state == "script" and TOOLKIT_LINE not in line and line.strip()
-        (app.console.note if ours else app.console.detail)(line)
-        if SCRIPT_STARTS in line:
-            state = "command"
-        elif state == "command" and line.strip():
-            state = "script"
-
-    return say
-
-
-def finish(app: App, description: dict[str, Any], min_accuracy: float | None, cost: JobCost | None) -> None:
+def finish(
+    app: App, description: dict[str, Any], min_accuracy: float | None, cost: JobCost | None, features_job: str | None
+) -> None:
     name, metrics = description["TrainingJobName"], jobs.metrics(description)
     reason = description.get("FailureReason") or description["SecondaryStatus"]
     jobs.require_completed("training job", name, description["TrainingJobStatus"], reason)
@@ -211,6 +174,7 @@ def finish(app: App, description: dict[str, Any], min_accuracy: float | None, co
         "hyperparameters": requests.decode(description["HyperParameters"]),
         "model": description["ModelArtifacts"]["S3ModelArtifacts"],
         "billable_seconds": description.get("BillableTimeInSeconds"),
+        **as_job(features_job),
         **as_member(cost),
     }
     from rich.console import Group

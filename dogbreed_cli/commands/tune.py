@@ -13,6 +13,7 @@ from dogbreed_cli import jobs, requests
 from dogbreed_cli.console import human_time, table
 from dogbreed_cli.costs import JobCost, as_member, check_budget, price_tuning, say_cost
 from dogbreed_cli.errors import JobFailed
+from dogbreed_cli.features import as_job, complete, features_option, plan_features, say_plan
 from dogbreed_cli.inputs import find_inputs, send_inputs
 from dogbreed_cli.masking import hide_secrets
 from dogbreed_cli.options import Limit
@@ -44,6 +45,7 @@ Examples:
 @click.option("--epochs", type=int, help="Epochs of each trial.")
 @click.option("--early-stopping/--no-early-stopping", default=None, help="Stop trials worse than the median.")
 @click.option("--warm-start", multiple=True, metavar="JOB", help="Learn from an earlier tuning job; up to five times.")
+@features_option
 @click.option("--spot/--no-spot", default=None, help="Spot instances: cheaper, may be interrupted.")
 @click.option("--dry-run", is_flag=True, help="Print the request and create nothing.")
 @click.option("--budget", type=Limit(min=0), metavar="USD", help="Refuse what may cost more (exit code 7).")
@@ -53,6 +55,7 @@ Examples:
 def tune(
     app: App,
     warm_start: tuple[str, ...],
+    features: bool | None,
     spot: bool | None,
     dry_run: bool,
     budget: float | None,
@@ -67,28 +70,32 @@ def tune(
     Every hyperparameter that has a range in the config (lr and batch-size by default) is tuned; the trials see only a
     fraction of the training images. `dogbreed train --from-best` then uses what was found.
     """
-    config = app.config(tune=options, train={"spot": spot})
+    config = app.config(tune=options, train={"spot": spot}, features={"enabled": features})
     check_attach(attach, wait)
     session = app.session(config)
     client = session.client("sagemaker")
-    cost = None
+    cost, features_job, prices = None, None, open_prices(session)
     if attach:
         name = attach
     else:
         site = session.training_site()
-        inputs = find_inputs(config, session, site)
+        plan = plan_features(config, session, site, find_inputs(config, session, site), set(config.tune.ranges))
+        inputs = plan.inputs
         request = requests.tuning(config, site, inputs, f"{config.project.name}-tune", warm_start)
-        cost = price_tuning(open_prices(session), request)
-        check_budget(cost, budget)
+        cost = price_tuning(prices, request)
+        check_budget(cost, plan.left_of(budget, prices))
         if dry_run:
-            app.console.write_json({"dry_run": [hide_secrets(request)], **as_member(cost)})
+            sent = [hide_secrets(one) for one in (plan.request, request) if one]
+            app.console.write_json({"dry_run": sent, **as_member(cost)})
             return
         for parent in warm_start:
             jobs.describe_tuning_job(client, parent)  # says which one is not there, before anything is sent
+        say_plan(app, plan, prices)
         show_plan(app, config, session, cost)
         session.confirm_charge(yes)
         session.prepare()
         send_inputs(config, session, site, inputs)
+        features_job = complete(app, session, plan, timeout, prices)
         name = jobs.create_named(
             client,
             partial(session.create, "HyperParameterTuningJob"),
@@ -98,12 +105,12 @@ def tune(
         app.console.note(f"tuning job {name}")
     again = command_line("tune", "--attach", name)
     if not wait:
-        data = {"tuning_job": name, "status": "InProgress", **as_member(cost)}
+        data = {"tuning_job": name, "status": "InProgress", **as_job(features_job), **as_member(cost)}
         app.console.result(data, f"{name}\nto follow it: {again}")
         return
     with detachable(again):
         description = follow(app, session, name, timeout)
-    finish(app, session, description, cost)
+    finish(app, session, description, cost, features_job)
 
 
 def show_plan(app: App, config: Config, session: Session, cost: JobCost | None) -> None:
@@ -189,7 +196,9 @@ def show(value: Any) -> str:
     return f"{value.astimezone():%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else str(value)
 
 
-def finish(app: App, session: Session, description: dict[str, Any], cost: JobCost | None) -> None:
+def finish(
+    app: App, session: Session, description: dict[str, Any], cost: JobCost | None, features_job: str | None
+) -> None:
     name, status = description["HyperParameterTuningJobName"], description["HyperParameterTuningJobStatus"]
     trials = trials_of(session.client("sagemaker"), description)
     # SageMaker's word, which `train --from-best` takes: a trial that was stopped is never the best, however good.
@@ -206,6 +215,7 @@ def finish(app: App, session: Session, description: dict[str, Any], cost: JobCos
         "status": status,
         "best": {"training_job": best.name, "hyperparameters": best.hyperparameters, "objective": best.objective},
         "trials": [as_row(trial) for trial in trials],
+        **as_job(features_job),
         **as_member(cost),
     }
     app.console.result(data, Group(draw(trials, app.console.stdout.width), f"best: {say_choice(best)}"))

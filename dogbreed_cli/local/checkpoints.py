@@ -2,7 +2,8 @@
 
 At the start the objects below the prefix are restored. While the program runs its folder goes to S3 every few seconds,
 and once more after it has ended, however it ended: new and changed files, oldest first, then the deletions. An object
-that this job neither restored nor wrote is never deleted.
+that this job neither restored nor wrote is never deleted. Where the job's worker was killed, too, who notices that
+brings the last state to S3.
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ import os
 import shutil
 import stat
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
 from dogbreed_cli.local.channels import place
 from dogbreed_cli.local.errors import AwsError, JobError
+from dogbreed_cli.local.home import Home
 from dogbreed_cli.local.records import Record
-from dogbreed_cli.local.s3_access import S3Access, own
+from dogbreed_cli.local.s3_access import S3Access, open_access, own
 from dogbreed_cli.storage import join_key, parse_s3_uri
 
 CONTAINER_ROOT = "/opt/ml"
@@ -33,6 +36,31 @@ def checkpoint_folder(record: Record, base: Path) -> Path | None:
     if "CheckpointConfig" not in record:
         return None
     return base / Path(record["CheckpointConfig"].get("LocalPath", DEFAULT_PATH)).relative_to(CONTAINER_ROOT)
+
+
+def open_checkpoints(access: S3Access, record: Record, base: Path, beside: Path) -> Checkpoints | None:
+    folder = checkpoint_folder(record, base)
+    return Checkpoints(access, record["CheckpointConfig"]["S3Uri"], folder, beside) if folder else None
+
+
+def checkpoint_place(request: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Bucket and prefix."""
+    if "CheckpointConfig" not in request:
+        return None
+    bucket, prefix = parse_s3_uri(request["CheckpointConfig"]["S3Uri"])
+    return bucket, join_key(prefix)
+
+
+def last_sync(home: Home, record: Record, folder: Path) -> str:
+    """Bring what a dead job left in its folder of checkpoints to S3. Why that failed, or nothing."""
+    if "CheckpointConfig" in record:
+        try:
+            checkpoints = open_checkpoints(open_access(home), record, folder / "ml", folder / "fetched")
+            assert checkpoints
+            checkpoints.sync()  # which deletes nothing: it does not know what the job had restored
+        except AwsError as error:
+            return str(error)
+    return ""
 
 
 class Checkpoints:

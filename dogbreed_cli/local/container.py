@@ -76,10 +76,17 @@ def profiler_config(request: dict[str, Any]) -> dict[str, Any]:
     return {"ProfilingIntervalInMilliseconds": 500, "DisableProfiler": False, **request}
 
 
+def study_environment(definition: Record, python: Path, threads: int | None) -> dict[str, str]:
+    """What does not differ between the trials of a study."""
+    found = {"PATH": f"{python.parent}:{os.environ.get('PATH', os.defpath)}"}
+    if threads is not None:
+        found["OMP_NUM_THREADS"] = str(threads)
+    return {**found, **definition.get("Environment", {})}
+
+
 def environment(record: Record, base: Path, python: Path) -> dict[str, str]:
     config = base / "input/config"
     found = {
-        "PATH": f"{python.parent}:{os.environ.get('PATH', os.defpath)}",
         "SAGEMAKER_BASE_DIR": str(base),
         # Without it the toolkit waits for the DNS name algo-1 of a cluster.
         "SM_STUDIO_LOCAL_MODE": "true",
@@ -93,8 +100,6 @@ def environment(record: Record, base: Path, python: Path) -> dict[str, str]:
         "SMPROFILER_CONFIG_PATH": str(config / "profilerconfig.json"),
         "CHECKPOINT_CONFIG_FILE_PATH": str(config / "checkpointconfig.json"),  # smdebug's name for it
     }
-    if "Threads" in record:
-        found["OMP_NUM_THREADS"] = str(record["Threads"])
     if checkpoints := checkpoint_folder(record, base):
         found["SM_CHECKPOINT_DIR"] = str(checkpoints)  # on AWS it is /opt/ml/checkpoints itself
-    return {**found, **record.get("Environment", {})}
+    return {**found, **study_environment(record, python, record.get("Threads"))}

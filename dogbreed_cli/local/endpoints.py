@@ -11,6 +11,7 @@ from typing import Any
 from dogbreed_cli.errors import DogbreedError
 from dogbreed_cli.local import worker
 from dogbreed_cli.local.errors import AwsError
+from dogbreed_cli.local.group import kill_orphans
 from dogbreed_cli.local.home import Home, arn
 from dogbreed_cli.local.listing import list_page, not_found, refuse_others
 from dogbreed_cli.local.records import Record, Records
@@ -172,7 +173,7 @@ class Endpoints:
             if lock is None:
                 return record
             for server in (self.home.jobs / endpoint_folder(name)).glob("server-*"):
-                worker.kill_orphans(server)
+                kill_orphans(server)
                 shutil.rmtree(server, ignore_errors=True)
             record = self.records.read(ENDPOINT, name)  # again: the worker may have ended in order in between
             if record is None:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from dogbreed_cli.cache import cache_folder
 from dogbreed_cli.checks import Check, Step, fail, ok, warn
+from dogbreed_cli.local.group import PASSED_ON
 from dogbreed_cli.local.home import Home
 from dogbreed_cli.local.image import COMPLETE, image_folder, interpreter
-from dogbreed_cli.local.worker import PASSED_ON
 from dogbreed_cli.weights import kind_of
 
 # Seconds for the interpreter's one run: torch alone takes ten on a cold disk.

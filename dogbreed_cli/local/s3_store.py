@@ -95,9 +95,34 @@ class Store:
         self, bucket: str, key: str, source: Path, etag: str, headers: dict[str, str], metadata: dict[str, str]
     ) -> Description:
         """Rename `source` to the key's file and describe it. Call it with the lock held."""
-        path = self.bucket(bucket) / encode_key(key)
         status = source.stat()
         description = Description(status.st_size, status.st_mtime_ns, f'"{etag}"', headers, metadata)
+        self._move(bucket, key, source)
+        self.remember(bucket, key, description)
+        return description
+
+    def adopt(self, bucket: str, key: str, source: Path) -> None:
+        """Make `source`, or what it links to, the key's file. It counts as written now.
+
+        No MD5 here, which takes longer than to pack the archive: `describe` computes it for whoever asks first.
+        """
+        self.bucket(bucket)
+        temporary = self.temporary()
+        try:
+            if source.is_symlink() or source.stat().st_nlink > 1:
+                raise OSError("the file has other names, and may be changed under them")
+            source.rename(temporary)
+        except OSError:  # or another file system
+            shutil.copyfile(source, temporary)
+            source.unlink()
+        now = time.time_ns()
+        os.utime(temporary, ns=(now, now))
+        with self.lock(bucket):
+            self._move(bucket, key, temporary)
+            Path(self._describing(bucket, key)).unlink(missing_ok=True)
+
+    def _move(self, bucket: str, key: str, source: Path) -> None:
+        path = self.bucket(bucket) / encode_key(key)
         try:
             source.replace(path)
         except (FileNotFoundError, NotADirectoryError):
@@ -108,8 +133,6 @@ class Store:
         else:
             if path.with_name(path.name + BESIDE).exists():
                 path.with_name(path.name + BESIDE).unlink()
-        self.remember(bucket, key, description)
-        return description
 
     def _make_folders(self, bucket: str, folder: Path) -> None:
         missing = [folder]
@@ -193,19 +216,6 @@ class Store:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             describing.unlink()
         _prune(describing.parent, self.folder / ".meta" / bucket)
-
-    def take(self, source: Path) -> tuple[Path, str]:
-        """Move a file in, as receive() does with a stream. It counts as written now."""
-        temporary = self.temporary()
-        try:
-            source.rename(temporary)
-        except OSError:  # another file system
-            shutil.copyfile(source, temporary)
-            source.unlink()
-        now = time.time_ns()
-        os.utime(temporary, ns=(now, now))
-        with temporary.open("rb") as file:
-            return temporary, hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _prune(folder: Path, top: Path) -> None:

@@ -17,13 +17,13 @@ from pathlib import Path
 
 from dogbreed_cli.local.endpoints import ENDPOINT, endpoint_folder, fail, running_variants
 from dogbreed_cli.local.errors import AwsError
+from dogbreed_cli.local.group import Group
 from dogbreed_cli.local.home import REGION, Home
 from dogbreed_cli.local.logs import Logs
 from dogbreed_cli.local.records import Record
 from dogbreed_cli.local.s3_access import open_access
 from dogbreed_cli.local.sagemaker import SageMaker
 from dogbreed_cli.local.training_request import image_python
-from dogbreed_cli.local.worker import Group
 from dogbreed_cli.source import unpack
 from dogbreed_cli.storage import parse_s3_uri
 

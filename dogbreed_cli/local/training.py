@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import socket
 import time
 import traceback
 from pathlib import Path
@@ -11,16 +12,17 @@ from queue import SimpleQueue
 
 from dogbreed_cli.errors import DogbreedError
 from dogbreed_cli.local.artifacts import upload
-from dogbreed_cli.local.checkpoints import Checkpoints, checkpoint_folder
+from dogbreed_cli.local.checkpoints import open_checkpoints
 from dogbreed_cli.local.container import environment, prepare
 from dogbreed_cli.local.errors import AwsError, JobError
+from dogbreed_cli.local.group import Group, execute
 from dogbreed_cli.local.home import Home
 from dogbreed_cli.local.metrics import Found, listen, save_metrics
 from dogbreed_cli.local.records import Record, Records
-from dogbreed_cli.local.s3_access import S3Access, open_access
+from dogbreed_cli.local.s3_access import open_access
 from dogbreed_cli.local.training_jobs import KIND, clear, end, move
 from dogbreed_cli.local.training_request import image_python
-from dogbreed_cli.local.worker import Group
+from dogbreed_cli.local.warm import fork_by
 
 # AWS kills 120 seconds after the SIGTERM of StopTrainingJob or of MaxRuntimeInSeconds.
 GRACE_SECONDS = 120
@@ -37,7 +39,8 @@ main()
 """
 
 
-def run(home: Home, name: str) -> None:
+def run(home: Home, name: str, warm: socket.socket | None = None) -> None:
+    """`warm` is a trial's connection to the warm interpreter of its study."""
     records, folder = Records(home.records), home.jobs / name
     base = folder / "ml"
 
@@ -60,7 +63,7 @@ def run(home: Home, name: str) -> None:
             checkpoints.restore()
         step("Training")
         with checkpoints.kept() if checkpoints else contextlib.nullcontext():
-            status, secondary, reason = train(home, records, record, base, folder)
+            status, secondary, reason = train(home, records, record, base, folder, warm)
         step("Uploading")
         try:
             if checkpoints:
@@ -81,12 +84,9 @@ def run(home: Home, name: str) -> None:
         clear(folder)
 
 
-def open_checkpoints(access: S3Access, record: Record, base: Path, beside: Path) -> Checkpoints | None:
-    folder = checkpoint_folder(record, base)
-    return Checkpoints(access, record["CheckpointConfig"]["S3Uri"], folder, beside) if folder else None
-
-
-def train(home: Home, records: Records, record: Record, base: Path, folder: Path) -> tuple[str, str, str]:
+def train(
+    home: Home, records: Records, record: Record, base: Path, folder: Path, warm: socket.socket | None
+) -> tuple[str, str, str]:
     """Run the program to its end. Returns the job's status, secondary status and failure reason."""
     name = record["TrainingJobName"]
 
@@ -98,12 +98,15 @@ def train(home: Home, records: Records, record: Record, base: Path, folder: Path
     python = image_python(record["AlgorithmSpecification"]["TrainingImage"])
     found: Found = SimpleQueue()
     group = Group(
-        [str(python), "-c", START_TOOLKIT], folder, environment(record, base, python), listen(home, record, found)
+        [str(python), "-c", START_TOOLKIT],
+        folder,
+        environment(record, base, python),
+        listen(home, record, found),
+        launch=fork_by(warm) if warm else execute,
     )
     limit = time.monotonic() + record["StoppingCondition"].get("MaxRuntimeInSeconds", 86400)
     stopped = ""
-    while not group.exited() and not stopped:
-        time.sleep(0.1)
+    while not stopped and not group.exited(within=0.1):
         save_metrics(records, name, found)
         if asked_to_stop():
             stopped = "Stopped"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from socket import socket
 from typing import Any
 
 from dogbreed_cli.local import worker
+from dogbreed_cli.local.checkpoints import checkpoint_place, last_sync
 from dogbreed_cli.local.errors import AwsError
+from dogbreed_cli.local.group import kill_orphans
 from dogbreed_cli.local.home import Home, arn
 from dogbreed_cli.local.listing import list_page, not_found
 from dogbreed_cli.local.records import Record, Records
@@ -28,7 +31,15 @@ class TrainingJobs:
         record = self.start_training_job(request, {"Tags": request.get("Tags", [])})
         return {"TrainingJobArn": record["TrainingJobArn"]}
 
-    def start_training_job(self, request: Mapping[str, Any], more: Mapping[str, Any]) -> Record:
+    def start_training_job(
+        self,
+        request: Mapping[str, Any],
+        more: Mapping[str, Any],
+        warm: socket | None = None,
+        on_end: Callable[[], None] = lambda: None,
+    ) -> Record:
+        """`warm` and `on_end` are for worker.start."""
+        self.settle_those_before(request)
         name, now = request["TrainingJobName"], time.time()
         record = {
             **request,
@@ -49,7 +60,7 @@ class TrainingJobs:
                 self.records.create(KIND, name, record)
             except FileExistsError:
                 raise AwsError("ResourceInUse", "Training job names must be unique within an AWS account") from None
-            worker.start(self.home, "training", name, lock)
+            worker.start(self.home, "training", name, lock, warm, on_end)
         return record
 
     def describe_training_job(self, request: Mapping[str, Any]) -> Record:
@@ -80,10 +91,19 @@ class TrainingJobs:
             if lock is None:
                 return record
             folder = self.home.jobs / name
-            worker.kill_orphans(folder)
-            clear(folder)
+            kill_orphans(folder)
             reason = "InternalServerError: the job's worker process on this machine was killed. Please try again."
+            if trouble := last_sync(self.home, record, folder):
+                reason += f" Its last checkpoints are lost: {trouble}"
+            clear(folder)
             return self.records.update(KIND, name, lambda r: end(r, "Failed", "Failed", reason)) or record
+
+    def settle_those_before(self, request: Mapping[str, Any]) -> None:
+        """What a dead job left in its checkpoint folder reaches S3 before a job that goes on there looks for it."""
+        if place := checkpoint_place(request):
+            for record in self.records.all(KIND):
+                if record["TrainingJobStatus"] not in ENDED and checkpoint_place(record) == place:
+                    self.settled_training_job(record["TrainingJobName"])
 
 
 def clear(folder: Path) -> None:

@@ -38,7 +38,7 @@ def check_training_request(request: Mapping[str, Any]) -> None:
     check_algorithm(request["AlgorithmSpecification"])
     check_resources(request["ResourceConfig"])
     check_stopping(request)
-    refuse_others(request["OutputDataConfig"], {"S3OutputPath"}, "OutputDataConfig.")
+    refuse_others(request["OutputDataConfig"], {"S3OutputPath", "CompressionType"}, "OutputDataConfig.")
     check_s3_uri(request["OutputDataConfig"]["S3OutputPath"])
     channels = [channel["ChannelName"] for channel in request.get("InputDataConfig", [])]
     if len(channels) != len(set(channels)):

@@ -16,6 +16,8 @@ import traceback
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
 from typing import Any
 
 import optuna
@@ -23,12 +25,15 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState
 
 from dogbreed_cli.local import training_jobs
+from dogbreed_cli.local.container import study_environment
 from dogbreed_cli.local.home import Home
 from dogbreed_cli.local.records import Record
 from dogbreed_cli.local.sagemaker import SageMaker
+from dogbreed_cli.local.training_request import image_python
 from dogbreed_cli.local.tuning_criteria import Score, completion_details, criterion_met
-from dogbreed_cli.local.tuning_jobs import KIND, end, objective, trials_of
+from dogbreed_cli.local.tuning_jobs import KIND, end, objective, trials_of, tuning_folder
 from dogbreed_cli.local.tuning_request import trial_request
+from dogbreed_cli.local.warm import WarmInterpreter
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,8 @@ def run(home: Home, name: str) -> None:
     sagemaker = SageMaker(home)
     try:
         record = sagemaker.settled_tuning_job(name)
-        search(sagemaker, name, record)
+        with warm_interpreter(record, home.jobs / tuning_folder(name)) as warm:
+            search(sagemaker, name, record, warm)
     except Exception as error:
         traceback.print_exc()  # Our bug: jobs/<name>/worker.log has it all.
         for trial in trials_of(sagemaker.records, name):
@@ -60,7 +66,19 @@ def run(home: Home, name: str) -> None:
         sagemaker.records.update(KIND, name, lambda r: end(r, "Failed", reason))
 
 
-def search(sagemaker: SageMaker, name: str, record: Record) -> None:
+def warm_interpreter(record: Record, folder: Path) -> WarmInterpreter:
+    definition = record["TrainingJobDefinition"]
+    python = image_python(definition["AlgorithmSpecification"]["TrainingImage"])
+    return WarmInterpreter(python, study_environment(definition, python, threads(record)), folder)
+
+
+def threads(record: Record) -> int:
+    """Of each trial: those that run side by side share the processor instead of fighting for it."""
+    parallel = record["HyperParameterTuningJobConfig"]["ResourceLimits"]["MaxParallelTrainingJobs"]
+    return max(1, (os.cpu_count() or 1) // parallel)
+
+
+def search(sagemaker: SageMaker, name: str, record: Record, warm: WarmInterpreter) -> None:
     """Ask, start, watch and tell until the trials are used up, a criterion is met or a stop is asked for."""
     config = record["HyperParameterTuningJobConfig"]
     limits, metric = config["ResourceLimits"], config["HyperParameterTuningJobObjective"]["MetricName"]
@@ -74,8 +92,9 @@ def search(sagemaker: SageMaker, name: str, record: Record) -> None:
     longest = limits.get("MaxRuntimeInSeconds", float("inf"))
     running: dict[str, Running] = {}
     scores: list[Score] = []
-    numbers = itertools.count(1)
+    numbers, news = itertools.count(1), Event()  # set when a trial has ended
     while True:
+        news.clear()
         record = sagemaker.records.read(KIND, name) or record
         asked_to_stop = record["HyperParameterTuningJobStatus"] == "Stopping"
         if asked_to_stop or time.time() > record["CreationTime"] + longest or criterion_met(config, scores):
@@ -85,13 +104,13 @@ def search(sagemaker: SageMaker, name: str, record: Record) -> None:
         while left and len(running) < limits["MaxParallelTrainingJobs"]:
             trial = study.ask({key: parameter.distribution for key, parameter in parameters.items()})
             chosen = {key: parameter.write(trial.params[key]) for key, parameter in parameters.items()}
-            running[start_trial(sagemaker, record, next(numbers), chosen)] = Running(trial)
+            running[start_trial(sagemaker, record, next(numbers), chosen, warm, news)] = Running(trial)
             left -= 1
         for job in [job for job, one in running.items() if watch(sagemaker, study, one, job, metric, scores)]:
             del running[job]
         if not running and not left:
             break
-        time.sleep(0.2)
+        news.wait(0.2)
     details = completion_details(config, scores)
     sagemaker.records.update(KIND, name, lambda record: record.update(TuningJobCompletionDetails=details))
     finish(sagemaker, name, stopped=asked_to_stop)
@@ -174,19 +193,21 @@ def contains(span: BaseDistribution, value: Any) -> bool:
     return span.low <= value <= span.high
 
 
-def start_trial(sagemaker: SageMaker, record: Record, number: int, chosen: dict[str, str]) -> str:
+def start_trial(
+    sagemaker: SageMaker, record: Record, number: int, chosen: dict[str, str], warm: WarmInterpreter, news: Event
+) -> str:
     job = f"{record['HyperParameterTuningJobName']}-{number:03d}-{uuid.uuid4().hex[:8]}"
-    parallel = record["HyperParameterTuningJobConfig"]["ResourceLimits"]["MaxParallelTrainingJobs"]
     more = {
         "Tags": record.get("Tags", []),
         "TuningJobArn": record["HyperParameterTuningJobArn"],
         "TuningJobName": record["HyperParameterTuningJobName"],
         "TunedHyperParameters": chosen,
         "ObjectiveStatus": "Pending",
-        # Trials side by side share the processor instead of fighting for it.
-        "Threads": max(1, (os.cpu_count() or 1) // parallel),
+        "Threads": threads(record),
     }
-    sagemaker.start_training_job(trial_request(record["TrainingJobDefinition"], job, chosen), more)
+    request = trial_request(record["TrainingJobDefinition"], job, chosen)
+    with warm.connect() as connection:
+        sagemaker.start_training_job(request, more, connection, news.set)
     return job
 
 

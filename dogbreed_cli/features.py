@@ -1,0 +1,191 @@
+"""The features job: found, or run first, so that every trial and training reads its output instead of the images.
+
+A frozen backbone makes the same of an image every time. SageMaker is asked for a job that made the same features
+before: its name is derived from everything that decides them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dogbreed_cli import features_requests, jobs
+from dogbreed_cli.costs import check_budget, price_training, say_cost
+from dogbreed_cli.errors import DogbreedError, Interrupted, JobFailed, UsageError, WaitTimedOut
+from dogbreed_cli.following import follow
+from dogbreed_cli.inputs import find_manifest
+from dogbreed_cli.requests import Inputs, Site
+from dogbreed_cli.weights import kind_of
+
+if TYPE_CHECKING:
+    from dogbreed_cli.config import Config
+    from dogbreed_cli.context import App
+    from dogbreed_cli.pricing import PriceList
+    from dogbreed_cli.session import Session
+    from dogbreed_cli.sync import Manifest
+
+# Changes when entrypoints/extract.py makes other features of the same images, or writes them otherwise.
+VERSION = 1
+# Tuned, these would need other features in each trial.
+DECIDE = {"backbone", "weights", "image-size", "views", "unfreeze", "precision", "seed"}
+AGAIN = "run the same command again: it goes on with that job"
+
+
+@dataclass(frozen=True)
+class FeaturesPlan:
+    """What is to be done about features. Without a `name` nothing: `note` says why there are none."""
+
+    inputs: Inputs  # of the jobs that follow
+    note: str
+    name: str = ""
+    status: str = ""  # Completed, InProgress, or "" for one that has to be created
+    request: dict[str, Any] | None = None  # to create it
+
+    def left_of(self, budget: float | None, prices: PriceList | None) -> float | None:
+        """The budget for what follows. Raises LimitExceeded where the features job alone may cost more."""
+        cost = price_training(prices, self.request) if self.request else None
+        check_budget(cost, budget)
+        return budget if budget is None or cost is None or cost.max_usd is None else budget - cost.max_usd
+
+
+def features_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    help = "Compute the features of all images once, first (default), or run the whole network in every epoch."
+    return click.option("--features/--no-features", default=None, help=help)(command)
+
+
+def plan_features(config: Config, session: Session, site: Site, inputs: Inputs, varied: set[str]) -> FeaturesPlan:
+    """Looks, and creates nothing. `varied` are hyperparameters that are not the config's."""
+    manifest = find_manifest(config, session)
+    why = why_none(config, manifest, varied)
+    if config.train.optimizer == "lbfgs" and (why or config.train.unfreeze != "none"):
+        why = why or f"train.unfreeze is {config.train.unfreeze}"
+        raise UsageError("optimizer lbfgs learns a head on cached features", why, "take another train.optimizer")
+    if why:
+        return FeaturesPlan(inputs, f"no cached features: {why}")
+    client = session.client("sagemaker")
+    stem = features_requests.features_stem(config, decisive(config, session, inputs, manifest))
+    attempts = jobs.list_features_jobs(client, config.project.name, stem)
+    views = f" x {config.features.views} views" if config.features.views > 1 else ""
+    for attempt in attempts:
+        name, status = attempt["TrainingJobName"], attempt["TrainingJobStatus"]
+        uri = output(config, site, name)
+        if status == "InProgress":
+            note = f"features: {name} is making them"
+        elif status == "Completed" and is_there(session, uri):
+            note = f"features: there, from {name} ({attempt['TrainingEndTime'].astimezone():%Y-%m-%d %H:%M})"
+        else:
+            continue
+        return FeaturesPlan(replace(inputs, features=uri), note, name, status)
+    numbers = [int(attempt["TrainingJobName"].removeprefix(stem).strip("-") or 1) for attempt in attempts]
+    name = f"{stem}-{max(numbers) + 1}" if numbers else stem
+    counted = f"{sum(manifest.counts.values()):,} images{views}"
+    return FeaturesPlan(
+        replace(inputs, features=output(config, site, name)),
+        f"features: {name} makes them first, in one pass over {counted}",
+        name,
+        request=features_requests.features(config, site, inputs, name, stem),
+    )
+
+
+def why_none(config: Config, manifest: Manifest, varied: set[str]) -> str:
+    """Why the coming jobs read images, or "" where they read features."""
+    if not config.features.enabled:
+        return "they are switched off"
+    if config.train.unfreeze == "all":
+        return "the whole network learns"
+    if config.aws.network_isolation and not config.aws.training_image:
+        return "in an isolated container AWS's image has no safetensors; name one that has as aws.training_image"
+    if config.features.views == 0:
+        return "features.views = 0, every epoch has new crops"
+    if tuned := sorted(DECIDE & varied):
+        return f"{', '.join(tuned)} is not the same for all"
+    size = estimate_gb(config, manifest)
+    if size > config.features.max_gb:
+        return f"about {size:.0f} GB, more than features.max_gb = {config.features.max_gb:g}"
+    return ""
+
+
+def estimate_gb(config: Config, manifest: Manifest) -> float:
+    """Of a ResNet's stage before layer4 (bfloat16), or of pooled features, which are never many."""
+    samples = sum(n * (config.features.views if split == "train" else 1) for split, n in manifest.counts.items())
+    if config.train.unfreeze == "none":
+        return samples * 4096 * 4 / 1e9
+    channels = 256 if config.model.backbone in ("resnet18", "resnet34") else 1024
+    return samples * channels * math.ceil(config.model.image_size / 16) ** 2 * 2 / 1e9
+
+
+def decisive(config: Config, session: Session, inputs: Inputs, manifest: Manifest) -> dict[str, Any]:
+    """Everything that decides the features' numbers. The name of a file's copy in S3 holds its checksum."""
+    from dogbreed_cli.storage import list_objects, parse_s3_uri
+
+    etags = []
+    if inputs.weights and kind_of(config.model.weights) == "uri":  # whose objects may change
+        etags = sorted(found.etag for found in list_objects(session.client("s3"), *parse_s3_uri(inputs.weights)))
+    random = config.model.weights == "none" or config.features.views > 1
+    return {
+        "version": VERSION,
+        "data": manifest.fingerprint,
+        "backbone": config.model.backbone,
+        "weights": [inputs.weights or config.model.weights, *etags],
+        "image_size": config.model.image_size,
+        "views": config.features.views,
+        "unfreeze": config.train.unfreeze,
+        "precision": config.features.precision,
+        "seed": config.train.seed if random else None,
+    }
+
+
+def output(config: Config, site: Site, name: str) -> str:
+    """Where SageMaker puts the uncompressed model artifacts of a job."""
+    return f"s3://{site.bucket}/{config.prefix}/jobs/{name}/output/model/"
+
+
+def is_there(session: Session, uri: str) -> bool:
+    """features.json is written last; `teardown --data` or a lifecycle rule may have removed it since."""
+    from dogbreed_cli.storage import list_objects, parse_s3_uri
+
+    bucket, key = parse_s3_uri(uri)
+    return any(list_objects(session.client("s3"), bucket, f"{key.rstrip('/')}/features.json"))
+
+
+def say_plan(app: App, plan: FeaturesPlan, prices: PriceList | None) -> None:
+    app.console.note(plan.note)
+    if plan.request and (cost := price_training(prices, plan.request)):
+        app.console.note(say_cost(cost))
+
+
+def complete(
+    app: App, session: Session, plan: FeaturesPlan, timeout: float | None, prices: PriceList | None
+) -> str | None:
+    """Create the job if need be, and wait for it, also with --no-wait: nothing else can start before. Its name."""
+    if not plan.name or plan.status == "Completed":
+        return plan.name or None
+    client = session.client("sagemaker")
+    if plan.request and not jobs.create_job(client, partial(session.create, "TrainingJob"), plan.request):
+        raise DogbreedError(f"another command has just started {plan.name}", fix=AGAIN)
+    app.console.note(f"features job {plan.name}")
+    try:
+        description = follow(app, session, plan.name, timeout, prices)
+    except KeyboardInterrupt:
+        raise Interrupted(f"detached; the features job {plan.name} runs on", "Ctrl-C", AGAIN) from None
+    except WaitTimedOut as error:
+        raise WaitTimedOut(f"the features job {plan.name}: {error.what}", error.why, AGAIN) from None
+    reason = description.get("FailureReason") or description["SecondaryStatus"]
+    try:
+        jobs.require_completed("features job", plan.name, description["TrainingJobStatus"], reason)
+    except JobFailed as error:
+        raise JobFailed(error.what, error.why, f"{error.fix}; or go without: --no-features") from error
+    if plan.inputs.features and not is_there(session, plan.inputs.features):
+        where = f"there is no features.json at {plan.inputs.features}"
+        raise JobFailed(f"the features job {plan.name} left no features", where, f"see `dogbreed logs {plan.name}`")
+    return plan.name
+
+
+def as_job(name: str | None) -> dict[str, str]:
+    """For a command's JSON."""
+    return {"features_job": name} if name else {}

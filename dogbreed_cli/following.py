@@ -1,0 +1,63 @@
+"""Following a training job on the terminal: its phases, and what its script says."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from dogbreed_cli import jobs
+from dogbreed_cli.console import human_time
+from dogbreed_cli.costs import say_usd
+from dogbreed_cli.pricing import PriceList
+from dogbreed_cli.spending import spend_now, spend_on_training
+
+if TYPE_CHECKING:
+    from dogbreed_cli.context import App
+    from dogbreed_cli.session import Session
+
+# The toolkit prints its whole environment first; the script's own words begin after this line and the command.
+SCRIPT_STARTS = "Invoking script with the following command"
+TOOLKIT_LINE = "sagemaker-training-toolkit"
+
+
+def follow(app: App, session: Session, name: str, timeout: float | None, prices: PriceList | None) -> dict[str, Any]:
+    """Phases and the script's own lines as they come; the toolkit's too with -v."""
+    client, positions, told = session.client("sagemaker"), dict[str, str](), 0
+    started, say = time.monotonic(), script_lines(app)
+    description: dict[str, Any] = {}
+
+    def describe() -> dict[str, Any]:
+        return jobs.describe_training_job(client, name)
+
+    for description in jobs.poll(describe, "TrainingJobStatus", session.poll_seconds, timeout):
+        # The log first: what was said before the last transition belongs above it.
+        for line in jobs.read_log(session.client("logs"), f"{name}/", positions):
+            say(line)
+        transitions = description["SecondaryStatusTransitions"]
+        for transition in transitions[told:]:
+            spent = f", so far {say_spent(description, prices)}" if prices else ""
+            app.console.note(f"[{human_time(time.monotonic() - started)}] {transition['Status']}{spent}")
+        told = len(transitions)
+    return description
+
+
+def say_spent(description: dict[str, Any], prices: PriceList) -> str:
+    spending = spend_now(prices, description, spend_on_training)
+    return f"{say_usd(spending.usd_so_far)} ({spending.price_source})"
+
+
+def script_lines(app: App) -> Callable[[str], None]:
+    """Notes the lines that the training script itself printed; everything else is a detail."""
+    state = "toolkit"
+
+    def say(line: str) -> None:
+        nonlocal state
+        ours = state == "script" and TOOLKIT_LINE not in line and line.strip()
+        (app.console.note if ours else app.console.detail)(line)
+        if SCRIPT_STARTS in line:
+            state = "command"
+        elif state == "command" and line.strip():
+            state = "script"
+
+    return say
