@@ -1,6 +1,7 @@
 # Each target does all its own set-up, on a machine that has only python3 (3.11 or later) and git.
 #   make demo    run the whole job on this machine          make test    run all tests
 #   make check   format, lint, types and tests              make lock    resolve requirements.lock and image.txt anew
+#   make bench   measure against torchvision's references, timm and fastai (a quarter of an hour, alone on the machine)
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -10,7 +11,7 @@ RESOLVE := $(UV) pip compile --quiet --universal --python-version 3.11 --no-emit
 # A file's tests share what they set up, so a file stays with one worker.
 TEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-.PHONY: setup demo test check lock clean
+.PHONY: setup demo test check bench lock clean
 
 setup: .venv/installed
 	@$(BIN)/python -m dogbreed_cli.local.image
@@ -36,10 +37,21 @@ check: setup
 	$(BIN)/mypy
 	$(TEST)
 
+bench: setup .venv-bench/installed
+	$(BIN)/python benchmarks/run.py $(BENCH)
+
+.venv-bench/installed: $(UV) benchmarks/requirements.lock
+	@$(UV) venv --quiet --clear --python $(BIN)/python .venv-bench
+	@$(UV) pip install --quiet --no-deps --python .venv-bench/bin/python --requirements benchmarks/requirements.lock
+	@touch $@
+
 lock: $(UV)
 	$(RESOLVE) pyproject.toml --group dev --output-file requirements.lock
 	$(RESOLVE) dogbreed_cli/local/image.in --override dogbreed_cli/local/image.override \
 	  --output-file dogbreed_cli/local/image.txt
+	$(RESOLVE) benchmarks/requirements.txt dogbreed_cli/local/image.in --constraints dogbreed_cli/local/image.txt \
+	  --override dogbreed_cli/local/image.override --override benchmarks/requirements.override \
+	  --output-file benchmarks/requirements.lock
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv .venv-bench .bench demo

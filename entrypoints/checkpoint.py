@@ -75,7 +75,3 @@ class Checkpoint:
             )
             return None
         return state
-
-    def remove(self):
-        if self.path:
-            self.path.unlink(missing_ok=True)

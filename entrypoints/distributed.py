@@ -114,7 +114,7 @@ def in_parallel(network, device):
     if not dist.is_initialized():
         return network
     ids = [device.index or torch.cuda.current_device()] if device.type == "cuda" else None
-    return DistributedDataParallel(network, device_ids=ids, broadcast_buffers=False)
+    return DistributedDataParallel(network, device_ids=ids)
 
 
 def copy_from_main(network):

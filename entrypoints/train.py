@@ -179,8 +179,6 @@ def main(args):
     }
     with written_beside(output_dir / "metrics.json") as path:  # last: who sees it, sees all
         path.write_text(json.dumps(about | metrics | report, indent=2) + "\n")
-    if not stopped:
-        checkpoints.remove()  # the next job that asks for the same is to train, not to find this one's end
 
 
 def write_failure_file(message):

@@ -96,17 +96,19 @@ def test_a_budget_stops_a_command_before_anything_is_made(aws: Aws) -> None:
     )
     before = [one["Key"] for one in s3.list_objects_v2(Bucket=BUCKET)["Contents"]]
 
-    error = aws.json("tune", "--max-jobs", "4", "--budget", "2.99", "--yes", code=7)
+    error = aws.json("tune", "--no-features", "--max-jobs", "4", "--budget", "2.99", "--yes", code=7)
     assert error["error"] == "this may cost 3.00 USD, the budget is 2.99 USD"
     assert f"AWS Price List, {datetime.now():%Y-%m}" in error["why"] and error["fix"]
-    unknown = aws.json("train", "--instance-type", "ml.unheard-of.large", "--budget", "99", "--yes", code=7)
+    unknown = aws.json(
+        "train", "--no-features", "--instance-type", "ml.unheard-of.large", "--budget", "99", "--yes", code=7
+    )
     assert "unknown" in unknown["error"] and "ml.unheard-of.large" in unknown["why"]
     refused = aws.json("deploy", "--instance-type", "ml.g4dn.xlarge", "--budget", "19", "--yes", code=7)
     assert refused["error"] == "this may cost 19.20 USD a day, the budget is 19.00 USD a day"
     # Within the budget it goes on: here to the question that nobody answers.
-    _, asked = aws.run("train", "--budget", "3", code=2)
+    _, asked = aws.run("train", "--no-features", "--budget", "3", code=2)
     assert "at most 3.00 USD" in asked and "AWS Price List, 20" in asked and "--yes" in asked
-    shown = aws.json("train", "--dry-run", "--budget", "3")
+    shown = aws.json("train", "--no-features", "--dry-run", "--budget", "3")
     assert shown["cost"]["max_usd"] == 3.0 and shown["cost"]["estimate_usd"] is None
 
     assert [one["Key"] for one in s3.list_objects_v2(Bucket=BUCKET)["Contents"]] == before

@@ -38,6 +38,9 @@ SETS = [
         "tune.max_jobs_not_improving=4", "tune.stop_on_convergence=true",
         "tune.warm_start_type=IdenticalDataAndAlgorithm",
         "train.epochs=3", "train.batch_size=8", "train.lr=1e-5", "train.optimizer=sgd", "train.weight_decay=0",
+        "train.patience=2", "train.class_weights=balanced", "train.label_smoothing=0.1", "train.unfreeze=layer4",
+        "features.enabled=false", "features.views=2", "features.engine=torch", "features.precision=fp32",
+        "features.max_gb=5.5",
         "train.seed=5", "train.workers=0", "train.instance_type=ml.m5.xlarge", "train.instance_count=2",
         "train.processes_per_host=4", "train.volume_size=50", "train.max_run=600", "train.spot=true",
         "train.max_wait=1200", "train.max_retry_attempts=2", "train.input_mode=FastFile",
@@ -113,7 +116,7 @@ def test_only_the_lines_of_what_was_given_change(folder: Path) -> None:
 
 def test_a_value_keeps_its_comment_in_its_column() -> None:
     text = fill(EXAMPLE, {"train": {"optimizer": "sgd"}, "aws": {"bucket": "b" * 40}})
-    assert 'optimizer = "sgd"                       # adamw or sgd' in text
+    assert 'optimizer = "sgd"                       # adamw, sgd, or lbfgs' in text
     assert f'bucket = "{"b" * 40}" # default: sagemaker-' in text
 
 

@@ -1,0 +1,75 @@
+"""The features job: made once, found again by every command that asks for the same features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Dogbreed, processes_of
+
+ON = {"DOGBREED_DEBUGGER__ENABLED": "false", "DOGBREED_FEATURES__ENABLED": "true"}
+
+
+@pytest.fixture(scope="module")
+def dogbreed(dogs: Path, image_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dogbreed]:
+    dogbreed = Dogbreed(tmp_path_factory.mktemp("features"), ON)
+    dogbreed.run("upload", str(dogs))
+    yield dogbreed
+    dogbreed.run("teardown", "--yes")
+    assert not processes_of(dogbreed.folder)
+
+
+@pytest.fixture(scope="module")
+def job(dogbreed: Dogbreed) -> str:
+    """The features job that a first tuning made."""
+    found = dogbreed.json("tune", "--max-jobs", "2", "--epochs", "2")
+    assert len(found["trials"]) == 2
+    return found["features_job"]
+
+
+def channels(dogbreed: Dogbreed, *arguments: str) -> list[list[str]]:
+    """Of each request that a dry run shows."""
+    sent = dogbreed.json(*arguments, "--dry-run")["dry_run"]
+    requests = [one.get("TrainingJobDefinition", one) for one in sent]
+    return [[channel["ChannelName"] for channel in request["InputDataConfig"]] for request in requests]
+
+
+def test_a_training_finds_the_features_of_the_tuning(dogbreed: Dogbreed, job: str) -> None:
+    assert job.startswith("dogbreed-features-")
+    done = dogbreed.run("--json", "train", "--from-best", "--epochs", "2")
+    assert f'"features_job": "{job}"' in done.stdout
+    assert f"features: there, from {job}" in done.stderr
+    assert "no image is read" in done.stderr
+    assert "test:accuracy" in done.stdout
+
+
+def test_both_ways_give_the_same_loss_on_the_same_epoch(dogbreed: Dogbreed, job: str) -> None:
+    exact = ("--set", "features.precision=fp32", "--set", "features.engine=torch", "train", "--epochs", "2")
+    losses = [dogbreed.json(*exact, way)["metrics"]["validation:loss"] for way in ("--features", "--no-features")]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+
+
+def test_jobs_on_features_have_no_image_channels(dogbreed: Dogbreed, job: str) -> None:
+    assert channels(dogbreed, "tune") == [["features"]]
+    assert channels(dogbreed, "train", "--no-features") == [["train", "valid", "test"]]
+
+
+@pytest.mark.parametrize("change", ["train.seed=7", "features.views=2", "model.image_size=96"])
+def test_other_settings_need_other_features(dogbreed: Dogbreed, job: str, change: str) -> None:
+    assert channels(dogbreed, "--set", change, "train") == [["train", "valid", "test"], ["features"]]
+
+
+@pytest.mark.parametrize("change", ["train.unfreeze=all", "features.views=0"])
+def test_what_cannot_be_cached_is_not(dogbreed: Dogbreed, job: str, change: str) -> None:
+    assert channels(dogbreed, "--set", change, "train") == [["train", "valid", "test"]]
+
+
+def test_its_name_is_not_to_be_had(dogbreed: Dogbreed, job: str) -> None:
+    refused = dogbreed.run("train", "--name", "dogbreed-features-mine", code=2)
+    assert "that of a features job" in refused.stderr
+
+
+def test_lbfgs_needs_features(dogbreed: Dogbreed, job: str) -> None:
+    refused = dogbreed.run("--set", "train.optimizer=lbfgs", "train", "--no-features", code=2)
+    assert "lbfgs" in refused.stderr
