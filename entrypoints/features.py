@@ -20,6 +20,7 @@ from safetensors.torch import save
 SCHEMA_VERSION = 1
 DESCRIPTION = "features.json"
 BACKBONE = "backbone.pt"
+ABOUT = "dogbreed"
 IN_MEMORY = 2 * 2**30  # bytes of a split; more stays on disk and is gathered batch by batch
 
 
@@ -29,7 +30,8 @@ def shard_name(split, number):
 
 def write_shard(folder, split, number, features, labels, files, fingerprint):
     """features (n, views, *shape), labels (n,) int64, files n relative paths. Complete on disk, or not there at all."""
-    metadata = {"fingerprint": fingerprint, "split": split, "files": json.dumps(files)}
+    # One entry: safetensors writes several in any order, and the same features are to be the same bytes.
+    metadata = {ABOUT: json.dumps({"fingerprint": fingerprint, "split": split, "files": files})}
     content = save({"features": features.contiguous(), "labels": labels}, metadata)
     with written_beside(Path(folder, shard_name(split, number))) as beside, beside.open("wb") as file:
         file.write(content)
@@ -37,11 +39,16 @@ def write_shard(folder, split, number, features, labels, files, fingerprint):
         os.fsync(file.fileno())
 
 
+def read_about(shard):
+    """A shard's fingerprint, split and files; nothing of a foreign file."""
+    return json.loads((shard.metadata() or {}).get(ABOUT, "{}"))
+
+
 def has_shard(folder, split, number, fingerprint):
     """Whether an earlier run of the same job finished this shard."""
     try:
         with safe_open(Path(folder, shard_name(split, number)), framework="pt") as shard:
-            return (shard.metadata() or {}).get("fingerprint") == fingerprint
+            return read_about(shard).get("fingerprint") == fingerprint
     except (OSError, SafetensorError):
         return False
 
@@ -134,10 +141,10 @@ def read_shard(folder, name, fingerprint):
     """(files, features mapped into memory, labels) of one file."""
     try:
         with safe_open(Path(folder, name), framework="pt") as shard:
-            metadata = shard.metadata() or {}
+            about = read_about(shard)
             features, labels = shard.get_tensor("features"), shard.get_tensor("labels")
     except (OSError, SafetensorError) as error:
         raise UserError(f"{name} in channel features cannot be read: {error}") from error
-    if metadata.get("fingerprint") != fingerprint:
+    if about.get("fingerprint") != fingerprint:
         raise UserError(f"{name} in channel features belongs to other features than {DESCRIPTION} beside it")
-    return json.loads(metadata["files"]), features, labels
+    return about["files"], features, labels

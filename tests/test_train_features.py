@@ -104,7 +104,7 @@ def test_two_processes_learn_what_one_does_in_batches_twice_as_large(runs):
 
 
 def test_a_killed_training_goes_on_from_its_checkpoint(runs):
-    codes, out = runs
+    codes, _ = runs
     assert codes["killed"] == [-9]
     metrics, history, predictions = result(runs, "continued")
     _, uninterrupted, whole_predictions = result(runs, "features-plain")
