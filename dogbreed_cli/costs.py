@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from dogbreed_cli import jobs
 from dogbreed_cli.console import human_time
 from dogbreed_cli.errors import LimitExceeded
+from dogbreed_cli.hyperparameters import decode
 from dogbreed_cli.pricing import Price, PriceList
-from dogbreed_cli.requests import decode
 
 if TYPE_CHECKING:
     from dogbreed_cli.session import Session
@@ -31,10 +31,12 @@ UNCOUNTED = (
 SERVERLESS = "serverless: charged by each request's seconds and memory, nothing while it waits"
 SEVERAL_KINDS = "it has several kinds of instances"
 HOUR, DAY, MONTH = 3600, 24, 30 * 24
+# What a job reads: an epoch over cached features is a hundred times faster than one over images.
+READS = "channel"
 # Jobs that are looked at for an estimate, newest first.
 MOST_EARLIER = 10
 # What has to be the same for one job's time to say something about another's.
-ALIKE = ("backbone", "image-size")
+ALIKE = ("mode", "backbone", "image-size", "unfreeze", READS)
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,7 @@ def read_training(request: Mapping[str, Any]) -> Job:
     place, limit = request["ResourceConfig"], request["StoppingCondition"]["MaxRuntimeInSeconds"]
     warm = place.get("KeepAlivePeriodInSeconds", 0)
     bounds = f"at most {human_time(limit)}" + (f" and {human_time(warm)} kept warm" if warm else "")
-    count, hyperparameters = place["InstanceCount"], decode(request["HyperParameters"])
-    return Job(place["InstanceType"], count, limit + warm, 1, bounds, hyperparameters)
+    return Job(place["InstanceType"], place["InstanceCount"], limit + warm, 1, bounds, read_work(request))
 
 
 def read_tuning(request: Mapping[str, Any]) -> Job:
@@ -99,8 +100,14 @@ def read_tuning(request: Mapping[str, Any]) -> Job:
     seconds, bounds = trials * limit, f"{trials} trials of at most {human_time(limit)}"
     if (total := limits.get("MaxRuntimeInSeconds")) and total * parallel < seconds:
         seconds, bounds = total * parallel, f"{parallel} trials at a time for at most {human_time(total)}"
-    hyperparameters = decode(trial["StaticHyperParameters"])
-    return Job(place["InstanceType"], place["InstanceCount"], seconds, trials, bounds, hyperparameters)
+    return Job(place["InstanceType"], place["InstanceCount"], seconds, trials, bounds, read_work(trial))
+
+
+def read_work(request: Mapping[str, Any]) -> dict[str, Any]:
+    """A job's hyperparameters, and what it reads."""
+    hyperparameters = request.get("StaticHyperParameters") or request.get("HyperParameters") or {}
+    channels = {channel["ChannelName"] for channel in request.get("InputDataConfig", [])}
+    return {**decode(hyperparameters), READS: "features" if "features" in channels else "images"}
 
 
 def weigh_job(job: Job, price: Price, earlier: Earlier | None = None) -> JobCost:
@@ -117,13 +124,15 @@ def weigh_job(job: Job, price: Price, earlier: Earlier | None = None) -> JobCost
 
 def count_epochs(hyperparameters: Mapping[str, Any]) -> float | None:
     """Epochs of all images; None where that is tuned, too."""
+    if hyperparameters.get("mode") == "extract":
+        return hyperparameters["views"]
     epochs, fraction = hyperparameters.get("epochs"), hyperparameters.get("data-fraction", 1.0)
     return epochs * fraction if isinstance(epochs, int) and isinstance(fraction, int | float) else None
 
 
 def read_earlier(description: Mapping[str, Any], job: Job) -> Earlier | None:
     """None unless it ran on the same instances with the same network. Its time, not what spot left to be billed."""
-    place, hyperparameters = description["ResourceConfig"], decode(description.get("HyperParameters", {}))
+    place, hyperparameters = description["ResourceConfig"], read_work(description)
     same = (place.get("InstanceType"), place.get("InstanceCount")) == (job.instance_type, job.instances)
     alike = all(hyperparameters.get(name) == job.hyperparameters.get(name) for name in ALIKE)
     seconds, epochs = description.get("TrainingTimeInSeconds"), count_epochs(hyperparameters)
@@ -173,7 +182,9 @@ def price_job(prices: PriceList, job: Job) -> JobCost:
 def find_earlier(session: Session, job: Job) -> Earlier | None:
     """Of the project's newest completed training jobs and trials the first that is like this one."""
     client, project = session.client("sagemaker"), session.settings.project.name
-    completed = jobs.list_training_jobs(client, project, trials=True, StatusEquals="Completed")
+    completed = jobs.list_training_jobs(
+        client, project, (jobs.TRAINING, jobs.TRIAL, jobs.FEATURES), StatusEquals="Completed"
+    )
     for summary in islice(completed, MOST_EARLIER):
         if earlier := read_earlier(jobs.describe_training_job(client, summary["TrainingJobName"]), job):
             return earlier
@@ -185,8 +196,13 @@ def as_member(cost: JobCost | EndpointCost | None) -> dict[str, Any]:
     return {"cost": cost} if cost else {}
 
 
-def check_budget(cost: JobCost | EndpointCost | None, budget: float | None) -> None:
-    """Raises LimitExceeded where it may cost more than the budget, or nobody knows. A budget of None is no limit."""
+def check_budget(
+    cost: JobCost | EndpointCost | None, budget: float | None, features_cost: JobCost | None = None
+) -> None:
+    """Raises LimitExceeded where it may cost more than the budget, or nobody knows. A budget of None is no limit.
+
+    `features_cost` is that of the features job before it.
+    """
     if cost is None or budget is None:
         return
     endpoint = isinstance(cost, EndpointCost)
@@ -198,11 +214,15 @@ def check_budget(cost: JobCost | EndpointCost | None, budget: float | None) -> N
             cost.price.source,
             "leave out --budget, or choose instances whose price is known (AWS tells with pricing:GetProducts)",
         )
+    why = say_basis(cost)
+    if features_cost:  # on the same instances, so its price is known, too
+        most += features_cost.max_usd or 0.0
+        why = f"the features job: {say_basis(features_cost)}; then: {why}"
     if most > budget:
         less = "fewer instances" if endpoint else "a shorter max_run, fewer jobs or instances"
         raise LimitExceeded(
             f"this may cost {say_most(most)}{' a day' if endpoint else ''}, the budget is {limit}",
-            say_basis(cost),
+            why,
             f"allow {less}, choose a cheaper instance type, or raise --budget",
         )
 

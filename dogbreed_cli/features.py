@@ -7,7 +7,7 @@ before: its name is derived from everything that decides them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dogbreed_cli import features_requests, jobs
-from dogbreed_cli.costs import check_budget, price_training, say_cost
-from dogbreed_cli.errors import DogbreedError, Interrupted, JobFailed, UsageError, WaitTimedOut
-from dogbreed_cli.following import follow
+from dogbreed_cli.costs import JobCost, price_training, say_cost
+from dogbreed_cli.errors import Interrupted, JobFailed, UsageError, WaitTimedOut
+from dogbreed_cli.following import Patience, follow
 from dogbreed_cli.inputs import find_manifest
 from dogbreed_cli.requests import Inputs, Site
 from dogbreed_cli.weights import kind_of
@@ -45,12 +45,7 @@ class FeaturesPlan:
     name: str = ""
     status: str = ""  # Completed, InProgress, or "" for one that has to be created
     request: dict[str, Any] | None = None  # to create it
-
-    def left_of(self, budget: float | None, prices: PriceList | None) -> float | None:
-        """The budget for what follows. Raises LimitExceeded where the features job alone may cost more."""
-        cost = price_training(prices, self.request) if self.request else None
-        check_budget(cost, budget)
-        return budget if budget is None or cost is None or cost.max_usd is None else budget - cost.max_usd
+    cost: JobCost | None = None  # of that
 
 
 def features_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -58,7 +53,9 @@ def features_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--features/--no-features", default=None, help=help)(command)
 
 
-def plan_features(config: Config, session: Session, site: Site, inputs: Inputs, varied: set[str]) -> FeaturesPlan:
+def plan_features(
+    config: Config, session: Session, site: Site, inputs: Inputs, varied: set[str], prices: PriceList | None
+) -> FeaturesPlan:
     """Looks, and creates nothing. `varied` are hyperparameters that are not the config's."""
     manifest = find_manifest(config, session)
     why = why_none(config, manifest, varied)
@@ -84,11 +81,13 @@ def plan_features(config: Config, session: Session, site: Site, inputs: Inputs, 
     numbers = [int(attempt["TrainingJobName"].removeprefix(stem).strip("-") or 1) for attempt in attempts]
     name = f"{stem}-{max(numbers) + 1}" if numbers else stem
     counted = f"{sum(manifest.counts.values()):,} images{views}"
+    request = features_requests.features(config, site, inputs, name, stem)
     return FeaturesPlan(
         replace(inputs, features=output(config, site, name)),
         f"features: {name} makes them first, in one pass over {counted}",
         name,
-        request=features_requests.features(config, site, inputs, name, stem),
+        request=request,
+        cost=price_training(prices, request),
     )
 
 
@@ -153,24 +152,21 @@ def is_there(session: Session, uri: str) -> bool:
     return any(list_objects(session.client("s3"), bucket, f"{key.rstrip('/')}/features.json"))
 
 
-def say_plan(app: App, plan: FeaturesPlan, prices: PriceList | None) -> None:
+def say_plan(app: App, plan: FeaturesPlan) -> None:
     app.console.note(plan.note)
-    if plan.request and (cost := price_training(prices, plan.request)):
-        app.console.note(say_cost(cost))
+    if plan.cost:
+        app.console.note(say_cost(plan.cost))
 
 
-def complete(
-    app: App, session: Session, plan: FeaturesPlan, timeout: float | None, prices: PriceList | None
-) -> str | None:
-    """Create the job if need be, and wait for it, also with --no-wait: nothing else can start before. Its name."""
+def complete(app: App, session: Session, plan: FeaturesPlan, patience: Patience, prices: PriceList | None) -> None:
+    """Create the job if need be, and wait for it, also with --no-wait: nothing else can start before."""
     if not plan.name or plan.status == "Completed":
-        return plan.name or None
-    client = session.client("sagemaker")
-    if plan.request and not jobs.create_job(client, partial(session.create, "TrainingJob"), plan.request):
-        raise DogbreedError(f"another command has just started {plan.name}", fix=AGAIN)
+        return
+    if plan.request:  # under a name that says what it makes: should it be taken by now, another command was faster
+        jobs.create_job(session.client("sagemaker"), partial(session.create, "TrainingJob"), plan.request)
     app.console.note(f"features job {plan.name}")
     try:
-        description = follow(app, session, plan.name, timeout, prices)
+        description = follow(app, session, plan.name, patience, prices)
     except KeyboardInterrupt:
         raise Interrupted(f"detached; the features job {plan.name} runs on", "Ctrl-C", AGAIN) from None
     except WaitTimedOut as error:
@@ -183,9 +179,26 @@ def complete(
     if plan.inputs.features and not is_there(session, plan.inputs.features):
         where = f"there is no features.json at {plan.inputs.features}"
         raise JobFailed(f"the features job {plan.name} left no features", where, f"see `dogbreed logs {plan.name}`")
-    return plan.name
+    drop_checkpoints(session, description)
 
 
-def as_job(name: str | None) -> dict[str, str]:
+def drop_checkpoints(session: Session, description: dict[str, Any]) -> None:
+    """The shards that a killed job would have gone on with lie in its output, too."""
+    from dogbreed_cli.storage import delete_prefix, parse_s3_uri
+
+    if "CheckpointConfig" in description:
+        delete_prefix(session.client("s3"), *parse_s3_uri(description["CheckpointConfig"]["S3Uri"]))
+
+
+def features_job_of(request: Mapping[str, Any]) -> str | None:
+    """Whose output a training job, or a tuning job's definition, reads: from its request or its description."""
+    for one in request.get("InputDataConfig", []):
+        if one["ChannelName"] == "features":
+            return one["DataSource"]["S3DataSource"]["S3Uri"].rpartition("/output/model")[0].rpartition("/")[2]
+    return None
+
+
+def as_members(request: Mapping[str, Any], cost: JobCost | None = None) -> dict[str, Any]:
     """For a command's JSON."""
-    return {"features_job": name} if name else {}
+    name = features_job_of(request)
+    return {**({"features_job": name} if name else {}), **({"features_cost": cost} if cost else {})}

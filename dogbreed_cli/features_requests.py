@@ -7,7 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from dogbreed_cli.requests import Inputs, Site, encode, job, network_of, stopping, tags, toolkit
+from dogbreed_cli.hyperparameters import encode
+from dogbreed_cli.requests import Inputs, Site, job, network_of, stopping, tags, toolkit
 
 if TYPE_CHECKING:
     from dogbreed_cli.config import Config

@@ -1,14 +1,16 @@
-"""Following a training job on the terminal: its phases, and what its script says."""
+"""Following a job: asking again and again, with patience; of a training job its phases and what its script says."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dogbreed_cli import jobs
 from dogbreed_cli.console import human_time
 from dogbreed_cli.costs import say_usd
+from dogbreed_cli.errors import WaitTimedOut
 from dogbreed_cli.pricing import PriceList
 from dogbreed_cli.spending import spend_now, spend_on_training
 
@@ -21,7 +23,31 @@ SCRIPT_STARTS = "Invoking script with the following command"
 TOOLKIT_LINE = "sagemaker-training-toolkit"
 
 
-def follow(app: App, session: Session, name: str, timeout: float | None, prices: PriceList | None) -> dict[str, Any]:
+@dataclass
+class Patience:
+    """How long a command waits, for all jobs that it waits for together. None: to the end."""
+
+    seconds: float | None
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def is_over(self) -> bool:
+        return self.seconds is not None and time.monotonic() - self.began > self.seconds
+
+
+def poll(describe: Callable[[], Mapping[str, Any]], status: str, seconds: float, patience: Patience) -> Iterator[Any]:
+    """Describe again and again, yielding each answer, the last one with an ended status. Raises WaitTimedOut."""
+    while True:
+        answer = describe()
+        yield answer
+        if answer[status] in jobs.ENDED:
+            return
+        if patience.is_over:
+            raise WaitTimedOut(f"still {answer[status]} after {patience.seconds:g} s", "the job goes on")
+        time.sleep(seconds)
+
+
+def follow(app: App, session: Session, name: str, patience: Patience, prices: PriceList | None) -> dict[str, Any]:
     """Phases and the script's own lines as they come; the toolkit's too with -v."""
     client, positions, told = session.client("sagemaker"), dict[str, str](), 0
     started, say = time.monotonic(), script_lines(app)
@@ -30,7 +56,7 @@ def follow(app: App, session: Session, name: str, timeout: float | None, prices:
     def describe() -> dict[str, Any]:
         return jobs.describe_training_job(client, name)
 
-    for description in jobs.poll(describe, "TrainingJobStatus", session.poll_seconds, timeout):
+    for description in poll(describe, "TrainingJobStatus", session.poll_seconds, patience):
         # The log first: what was said before the last transition belongs above it.
         for line in jobs.read_log(session.client("logs"), f"{name}/", positions):
             say(line)

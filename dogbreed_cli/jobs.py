@@ -1,9 +1,8 @@
-"""SageMaker's jobs and endpoints: find, create under a free name, wait, follow the log, say why one failed, stop."""
+"""SageMaker's jobs and endpoints: find, create under a free name, read the log, say why one failed, stop."""
 
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -11,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from dogbreed_cli.aws_errors import explain_failure
-from dogbreed_cli.errors import DogbreedError, Interrupted, JobFailed, NotFound, UsageError, WaitTimedOut
+from dogbreed_cli.errors import DogbreedError, Interrupted, JobFailed, NotFound, UsageError
 from dogbreed_cli.requests import TAG
 
 ENDED = ("Completed", "Failed", "Stopped")
@@ -23,6 +22,8 @@ LONGEST_CREATION = timedelta(minutes=10)
 # Of a training job or an endpoint.
 NAME = r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
 TRAINING_LOGS = "/aws/sagemaker/TrainingJobs"
+# Kinds of training jobs, which their names tell.
+TRAINING, TRIAL, FEATURES = "training job", "trial", "features job"
 
 
 def endpoint_logs(endpoint: str) -> str:
@@ -37,11 +38,17 @@ def check_name(name: str, project: str) -> None:
         raise UsageError(f"{name} cannot be a name", fix=f"take {allowed}")
     if not name.startswith(f"{project}-"):
         raise UsageError(f"the name {name} is not found again", fix=f"begin it with {project}-")
-    for other, kind in (("tune", "trial"), ("features", "features job")):
-        if name.startswith(f"{project}-{other}-"):
-            raise UsageError(
-                f"the name {name} is that of a {kind}", fix=f"begin it with {project}-, but not {project}-{other}-"
-            )
+    if (kind := kind_of(name, project)) != TRAINING:
+        raise UsageError(
+            f"the name {name} is that of a {kind}",
+            fix=f"begin it with {project}-, but not {project}-tune- or -features-",
+        )
+
+
+def kind_of(name: str, project: str) -> str:
+    """Of a training job, what it is for."""
+    stems = {f"{project}-tune-": TRIAL, f"{project}-features-": FEATURES}
+    return next((kind for stem, kind in stems.items() if name.startswith(stem)), TRAINING)
 
 
 def create_named(
@@ -109,16 +116,17 @@ def read_tags(client: Any, arn: str) -> dict[str, str]:
         raise
 
 
-def list_training_jobs(client: Any, project: str, trials: bool = False, **filters: Any) -> Iterator[dict[str, Any]]:
-    """The project's training jobs, newest first; trials of its tuning jobs and its features jobs only on demand."""
+def list_training_jobs(
+    client: Any, project: str, kinds: tuple[str, ...] = (TRAINING,), **filters: Any
+) -> Iterator[dict[str, Any]]:
+    """The project's training jobs of these kinds, newest first."""
     pages = client.get_paginator("list_training_jobs").paginate(
         NameContains=f"{project}-", SortBy="CreationTime", SortOrder="Descending", PaginationConfig=PAGE, **filters
     )
     for page in pages:
         for summary in page["TrainingJobSummaries"]:
             name = summary["TrainingJobName"]
-            others = (f"{project}-tune-", f"{project}-features-")
-            wanted = name.startswith(f"{project}-") and (trials or not name.startswith(others))
+            wanted = name.startswith(f"{project}-") and kind_of(name, project) in kinds
             if wanted and belongs(client, summary["TrainingJobArn"], project):
                 yield summary
 
@@ -151,7 +159,7 @@ def list_tuning_jobs(client: Any, project: str, **filters: Any) -> Iterator[dict
 def list_running_training_jobs(client: Any, project: str) -> Iterator[dict[str, Any]]:
     """Trials too: those of a tuning job whose worker was killed run on until they have stopped."""
     for status in RUNNING:
-        yield from list_training_jobs(client, project, trials=True, StatusEquals=status)
+        yield from list_training_jobs(client, project, (TRAINING, TRIAL, FEATURES), StatusEquals=status)
 
 
 def list_running_tuning_jobs(client: Any, project: str) -> Iterator[dict[str, Any]]:
@@ -217,21 +225,6 @@ def is_missing(error: Any) -> bool:
         r"could not find|can't find|cannot find|not found|does not exist", said.get("Message", ""), re.IGNORECASE
     )
     return said["Code"] in ("ResourceNotFound", "ValidationException", "ValidationError") and absent is not None
-
-
-def poll(
-    describe: Callable[[], Mapping[str, Any]], status: str, seconds: float, timeout: float | None
-) -> Iterator[Any]:
-    """Describe again and again, yielding each answer, the last one with an ended status. Raises WaitTimedOut."""
-    end = float("inf") if timeout is None else time.monotonic() + timeout
-    while True:
-        answer = describe()
-        yield answer
-        if answer[status] in ENDED:
-            return
-        if time.monotonic() > end:
-            raise WaitTimedOut(f"still {answer[status]} after {timeout:g} s", "the job goes on")
-        time.sleep(seconds)
 
 
 def read_log(logs: Any, job: str, positions: dict[str, str], group: str = TRAINING_LOGS) -> Iterator[str]:

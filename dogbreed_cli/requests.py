@@ -9,12 +9,14 @@ hyperparameter a JSON-encoded string, the images as channels train, valid and te
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dogbreed_cli.debugger_requests import debugging
+from dogbreed_cli.hyperparameters import encode
 
 if TYPE_CHECKING:
     from dogbreed_cli.config import Config
@@ -78,10 +80,16 @@ def training(
     }
     if config.train.keep_alive:
         request["ResourceConfig"]["KeepAlivePeriodInSeconds"] = config.train.keep_alive
-    if config.train.spot:
-        # Not for trials: AWS does not say that those of one tuning job would keep apart below one prefix.
-        request["CheckpointConfig"] = {"S3Uri": f"s3://{site.bucket}/{config.prefix}/checkpoints/{name}"}
+    # Not for trials: AWS does not say that those of one tuning job would keep apart below one prefix.
+    request["CheckpointConfig"] = {"S3Uri": checkpoints(config, site, request)}
     return request | (debugging(config, site) if config.debugger.enabled else {})
+
+
+def checkpoints(config: Config, site: Site, request: Mapping[str, Any]) -> str:
+    """The same for all jobs that do the same, so that one which was killed is gone on with by the next."""
+    does = json.dumps([request["HyperParameters"], request["InputDataConfig"]], sort_keys=True)
+    digest = hashlib.sha256(does.encode()).hexdigest()[:12]
+    return f"s3://{site.bucket}/{config.prefix}/checkpoints/{config.project.name}-train-{digest}"
 
 
 def tuning(config: Config, site: Site, inputs: Inputs, name: str, warm_start: Iterable[str] = ()) -> dict[str, Any]:
@@ -252,22 +260,6 @@ def network_of(config: Config, inputs: Inputs) -> dict[str, Any]:
 
 def trained(config: Config) -> dict[str, Any]:
     return {"epochs": config.train.epochs, "batch-size": config.train.batch_size, "lr": config.train.lr}
-
-
-def encode(hyperparameters: Mapping[str, Any]) -> dict[str, str]:
-    """As the training toolkit reads them: each value a JSON document in a string."""
-    return {name: json.dumps(value) for name, value in hyperparameters.items()}
-
-
-def decode(hyperparameters: Mapping[str, str]) -> dict[str, Any]:
-    """The opposite of `encode`; a value that is no JSON (a tuned category of others' making) stays a string."""
-    decoded: dict[str, Any] = {}
-    for name, text in hyperparameters.items():
-        try:
-            decoded[name] = json.loads(text)
-        except json.JSONDecodeError:
-            decoded[name] = text
-    return decoded
 
 
 def parameter_ranges(ranges: Mapping[str, Range]) -> dict[str, list[dict[str, Any]]]:

@@ -1,7 +1,7 @@
 """The checkpoint that a job writes after each epoch, and goes on from when it is started again.
 
-SageMaker copies /opt/ml/checkpoints to S3 as it changes, and back before it restarts a job whose spot instance was
-taken away. The folder is there only when the job asked for it (CheckpointConfig). A run that goes on ends with the
+SageMaker copies /opt/ml/checkpoints to S3 as it changes, and back before it starts a job with the same CheckpointConfig
+again: one whose spot instance was taken away, or a later one with the same request. A run that goes on ends with the
 numbers of one that was never interrupted, with --workers 0; processes that load images start anew, with other crops.
 """
 
@@ -36,6 +36,15 @@ class Checkpoint:
         state |= {"learnt": {name: value.detach() for name, value in self.learnt.items()}}
         state |= {"fingerprint": self.fingerprint, "history": history, "best": best}
         state |= {"order": self.generator.get_state(), "random": distributed.gather(torch.get_rng_state())}
+        self.write(state)
+
+    def finish(self):
+        """Everything is saved: the next job with this request is to train again. SageMaker would not pass on that a
+        file was removed, so a word takes the place of the checkpoint."""
+        if self.path:
+            self.write({"fingerprint": self.fingerprint, "finished": True})
+
+    def write(self, state):
         if distributed.is_main():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with written_beside(self.path) as beside, beside.open("wb") as file:
@@ -74,4 +83,4 @@ class Checkpoint:
                 f"checkpoint {self.path} is of another training, starting at epoch 1: not the same {', '.join(other)}"
             )
             return None
-        return state
+        return None if state.get("finished") else state

@@ -41,7 +41,9 @@ SAY_EVERY = 5  # seconds
 def main(args):
     timer = PhaseTimer("initialize")
     signal.signal(signal.SIGTERM, end_at_once)
-    splits = {channel: getattr(args, channel) for channel in ("train", "valid", "test") if getattr(args, channel)}
+    splits = {
+        channel: getattr(args, channel) for channel in ("train", "valid", "test") if channel != "test" or args.test
+    }
     if len(set(distributed.gather(data.digest_channels(splits)))) > 1:
         raise UserError('the hosts have different images: use train.data_distribution = "FullyReplicated"')
     classes = data.find_classes(args.train)
@@ -82,15 +84,17 @@ def main(args):
     shards = plan_shards(sets, shape)
     folder = Path(args.checkpoint_dir or args.model_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    mine = shards[distributed.rank() :: distributed.world_size()]
-    todo = [shard for shard in mine if not features.has_shard(folder, *shard[:2], fingerprint)]
-    finished = sum(distributed.gather(len(mine) - len(todo)))
-    if finished:
-        say(f"going on after {finished} of {len(shards)} shards of an earlier run in {folder}")
+    finished, todo = deal(shards, {n for n, s in enumerate(shards) if features.has_shard(folder, *s[:2], fingerprint)})
+    there = len(shards) - sum(distributed.gather(len(todo)))
+    if there:
+        say(f"going on after {there} of {len(shards)} shards of an earlier run in {folder}")
 
     timer.switch("extract")
     started = time.perf_counter()
-    images = sum(distributed.gather(extract_shards(todo, sets, engine, shape, folder, fingerprint)))
+    work, images = extract_shards(todo, sets, engine, shape, folder, fingerprint), 0
+    for _ in range(max(distributed.gather(len(todo)))):
+        # After each shard, so that no rank waits longer for another than a shard takes, and a lost one is missed soon.
+        images += sum(distributed.gather(next(work, 0)))
     seconds = time.perf_counter() - started
     rate = images / seconds
     say(f"extracted {images} images in {seconds:.1f} s, {rate:.1f} images/s, engine {engine.name}")
@@ -98,7 +102,7 @@ def main(args):
     timer.switch("save")
     model_dir = Path(args.model_dir)
     model_dir.mkdir(parents=True, exist_ok=True)
-    for split, number, _ in mine:
+    for split, number, _ in finished + todo:
         place(folder / features.shard_name(split, number), model_dir)
     distributed.gather(None)  # features.json says that all is there
     if not distributed.is_main():
@@ -124,7 +128,7 @@ def main(args):
         "counts": counts,
         "engine": engine.name,
         "images_per_second": round(rate, 1),
-        "resumed_shards": finished,
+        "resumed_shards": there,
         "world_size": distributed.world_size(),
         "phases": {name: round(seconds, 3) for name, seconds in timer.seconds.items()},
         "versions": versions,
@@ -135,7 +139,8 @@ def main(args):
 
 
 def end_at_once(*_):
-    say("SIGTERM: stopped; the shards that are finished are kept, where the job has checkpoints")
+    if distributed.is_main():  # not with print, which the signal may have interrupted
+        os.write(1, b"SIGTERM: stopped; the shards that are finished are kept, where the job has checkpoints\n")
     os._exit(128 + signal.SIGTERM)
 
 
@@ -173,8 +178,18 @@ def plan_shards(sets, shape):
     return shards
 
 
+def deal(shards, there):
+    """(finished, to do): this rank's part of the shards. `there` are the numbers of those that its host has already."""
+    owners = {}
+    for rank, numbers in reversed(list(enumerate(distributed.gather(there)))):
+        owners |= dict.fromkeys(numbers, rank)  # of several that have it the first
+    missing = [shard for number, shard in enumerate(shards) if number not in owners]
+    mine = [shards[number] for number, rank in sorted(owners.items()) if rank == distributed.rank()]
+    return mine, missing[distributed.rank() :: distributed.world_size()]
+
+
 def extract_shards(shards, sets, engine, shape, folder, fingerprint):
-    """Returns how many images this process did."""
+    """Yields how many images it has in it, after each shard that is on disk."""
     progress = Progress(sum(len(indices) for _, _, indices in shards))
     dtype = torch.float32 if len(shape) == 1 else torch.bfloat16  # a stage's output is 400 kB an image even so
     items = ((sets[split], index) for split, _, indices in shards for index in indices)
@@ -191,7 +206,7 @@ def extract_shards(shards, sets, engine, shape, folder, fingerprint):
         chosen = [images.samples[i] for i in indices]
         labels = torch.tensor([label for _, label in chosen])
         features.write_shard(folder, split, number, values, labels, [path for path, _ in chosen], fingerprint)
-    return progress.done
+        yield len(indices)
 
 
 def decode_ahead(items, views):

@@ -4,6 +4,7 @@ import contextlib
 import math
 
 import torch
+from engine import has_bfloat16
 from torch import nn
 from torch.nn import functional
 
@@ -99,4 +100,4 @@ def half_precision(args, device):
         return None
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.get_device_capability()[0] >= 8 else torch.float16
-    return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else None
+    return torch.bfloat16 if has_bfloat16() else None

@@ -179,6 +179,8 @@ def main(args):
     }
     with written_beside(output_dir / "metrics.json") as path:  # last: who sees it, sees all
         path.write_text(json.dumps(about | metrics | report, indent=2) + "\n")
+    if not stopped:
+        checkpoints.finish()
 
 
 def write_failure_file(message):

@@ -2,18 +2,21 @@
 
     python fork_trainings.py ENTRYPOINTS FOLDER '{"name": {"argv": [...], ...}, ...}'
 
-A run may have "world" (2: as torchrun would start two ranks), "environment" (a list: one for each rank) and "kill"
-([signal, rank, step]): that rank's process group gets that signal after so many steps of its optimizer, and whoever
-reads the log is gone then, as AWS's toolkit is. Prints {"name": [exit code of each rank]}; FOLDER/<name>.log has what
-was said.
+A run may have "world" (2: as torchrun would start two ranks), "environment" (a list: one for each rank), "set"
+({"module.CONSTANT": value}) and be killed: "kill" ([signal, rank, step]), when that rank's process group gets that
+signal after so many steps of its optimizer, and whoever reads the log is gone then, as AWS's toolkit is; or
+"kill_after" ([signal, words, seconds]), when all ranks get it so long after the log has these words. Prints
+{"name": [exit code of each rank]}; FOLDER/<name>.log has what was said.
 """
 
 import contextlib
+import importlib
 import json
 import os
 import runpy
 import signal
 import sys
+import time
 import traceback
 from pathlib import Path
 
@@ -56,6 +59,9 @@ def train_rank(name, run, rank, world, port):
     if "kill" in run:
         number, victim, step = run["kill"]
         kill_at(signal.Signals[number], victim, rank, step)
+    for constant, value in run.get("set", {}).items():
+        module, _, constant = constant.rpartition(".")
+        setattr(importlib.import_module(module), constant, value)
     sys.argv = ["train.py", *run["argv"], "--model-dir", f"{name}/model", "--output-data-dir", f"{name}/output"]
     code = 1
     try:
@@ -82,7 +88,19 @@ def fork(name, run):
         pids.append(os.fork())
         if not pids[-1]:
             train_rank(name, run, rank, world, store.port if store else 0)
+    if "kill_after" in run:
+        number, words, seconds = run["kill_after"]
+        wait_for(Path(f"{name}.log"), words)
+        time.sleep(seconds)
+        for pid in pids:
+            os.kill(pid, signal.Signals[number])
     return [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
+
+
+def wait_for(log, words):
+    end = time.monotonic() + 60
+    while not (log.exists() and words in log.read_text()) and time.monotonic() < end:
+        time.sleep(0.005)
 
 
 Path(sys.argv[2]).mkdir(exist_ok=True)

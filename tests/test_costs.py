@@ -46,6 +46,23 @@ def test_the_most_that_a_tuning_job_costs(request_: dict[str, Any], usd: float) 
     assert costs.weigh_job(costs.read_tuning(request_), HALF).max_usd == pytest.approx(usd)
 
 
+def test_jobs_on_features_say_nothing_about_jobs_on_images() -> None:
+    on_features = {"InputDataConfig": [{"ChannelName": "features"}]}
+    images, features = costs.read_training(training()), costs.read_training(training(**on_features))
+    assert costs.read_earlier(described(), images) and costs.read_earlier(described(**on_features), features)
+    assert not costs.read_earlier(described(**on_features), images)
+    assert not costs.read_earlier(described(), features)
+
+
+def test_the_features_job_counts_towards_the_budget() -> None:
+    cost = costs.weigh_job(costs.read_training(training()), HALF)  # 1 USD at most
+    costs.check_budget(cost, 2.0, cost)
+    with pytest.raises(LimitExceeded) as refused:
+        costs.check_budget(cost, 1.99, cost)
+    assert "this may cost 2.00 USD, the budget is 1.99 USD" in str(refused.value)
+    assert str(refused.value.why).startswith("the features job: 1 x ml.g4dn.xlarge")
+
+
 def test_an_estimate_goes_by_the_epochs_of_an_earlier_job() -> None:
     job, trials = costs.read_training(training()), costs.read_tuning(tuning())
     earlier = costs.read_earlier(described(), job)

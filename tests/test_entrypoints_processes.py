@@ -20,6 +20,8 @@ STEPS = 3  # an epoch: 18 images in batches of 8
 MODEL = {"backbone": "resnet18", "image-size": 32, "weights": "none", "epochs": EPOCHS, "lr": 0.003}
 LEARN = [word for name, value in MODEL.items() for word in (f"--{name}", str(value))]
 ONE, TWO = [*LEARN, "--batch-size", "8"], [*LEARN, "--batch-size", "4"]
+# In float32: where gradients are of 1e-6, bfloat16 decides their sign, and AdamW asks for no more.
+WHOLE = ["--unfreeze", "all", "--lr", "1e-4", "--precision", "fp32"]
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +105,8 @@ def forked(image_python, flat, drawn, tmp_path_factory):
         "stopped": {"argv": [*ONE, *places, "--workers", "2"], "kill": ["SIGTERM", 0, STEPS + 1]},
         "stopped-early": {"argv": [*ONE, *places], "kill": ["SIGTERM", 0, 2]},
         "two": {"argv": [*TWO, *places], "world": 2},
+        "whole": {"argv": [*ONE, *WHOLE, *channels(flat)]},
+        "two-whole": {"argv": [*TWO, *WHOLE, *channels(flat)], "world": 2},
         "two-stopped": {
             "argv": [*TWO, *places],
             "world": 2,
@@ -110,6 +114,7 @@ def forked(image_python, flat, drawn, tmp_path_factory):
             "kill": ["SIGTERM", 1, 2 * STEPS + 2],
         },
         "two-continued": {"argv": [*TWO, *places], "world": 2, "environment": keep("b")},
+        "again": {"argv": [*TWO, *places], "world": 2, "environment": keep("b")},
         "two-broken": {"argv": [*TWO, *broken], "world": 2, "environment": {"SM_OUTPUT_DIR": str(out)}},
         "two-lost": {
             "argv": [*TWO, *places],
@@ -192,6 +197,20 @@ def test_every_image_is_predicted_once(forked):
     right = [row["label"] == row["prediction"] for row in predictions]
     assert sum(right) / len(right) == best["validation_accuracy"]
     assert metrics["counts"] == {"train": 18, "valid": 8, "test": 2}
+
+
+def test_two_processes_fine_tune_as_one_does(forked):
+    _, alone, _ = result(forked, "whole")
+    _, history, _ = result(forked, "two-whole")
+    for row, row_alone in zip(history, alone, strict=True):
+        assert row == pytest.approx(row_alone, abs=1e-3)
+    assert history[-1]["train_loss"] < history[0]["train_loss"]
+
+
+def test_a_checkpoint_of_a_training_that_finished_is_not_gone_on_with(forked):
+    metrics, history, _ = result(forked, "again")
+    assert metrics["resumed_from_epoch"] is None
+    assert history == result(forked, "two")[1]
 
 
 @pytest.mark.parametrize(

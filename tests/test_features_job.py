@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Dogbreed, processes_of
+from conftest import Dogbreed, processes_of, read_until
+
+from dogbreed_cli.local import Home, connect
 
 ON = {"DOGBREED_DEBUGGER__ENABLED": "false", "DOGBREED_FEATURES__ENABLED": "true"}
 
@@ -42,6 +45,29 @@ def test_a_training_finds_the_features_of_the_tuning(dogbreed: Dogbreed, job: st
     assert f"features: there, from {job}" in done.stderr
     assert "no image is read" in done.stderr
     assert "test:accuracy" in done.stdout
+
+
+def test_it_is_shown_with_the_trials_and_by_status(dogbreed: Dogbreed, job: str) -> None:
+    tuning = next(one for one in dogbreed.json("status", "--all")["items"] if one["kind"] == "tuning job")
+    kinds = {one["name"]: one["kind"] for one in dogbreed.json("status", "--all")["items"]}
+    assert kinds[job] == "features job"
+    followed = dogbreed.run("tune", "--attach", tuning["name"])
+    shown = [line for line in followed.stdout.splitlines() if "Completed" in line]
+    assert job.removeprefix("dogbreed-") in shown[0] and len(shown) == 3
+    assert dogbreed.json("tune", "--attach", tuning["name"])["features_job"] == job
+
+
+def test_a_training_that_was_stopped_is_gone_on_with_by_the_same_command(dogbreed: Dogbreed, job: str) -> None:
+    train = ("--set", "train.patience=0", "train", "--epochs", "300")
+    with dogbreed.start(*train) as following:
+        name = read_until(following, r"^training job (\S+)")
+        read_until(following, r"(epoch=5) ")
+        # As the console stops it: the job saves its best model, and keeps its checkpoint.
+        connect(Home(dogbreed.folder / ".dogbreed")).client("sagemaker").stop_training_job(TrainingJobName=name)
+        following.communicate()
+    first = re.search(r"going on after epoch (\d+) of checkpoint", dogbreed.run(*train).stderr)
+    assert first and int(first[1]) >= 5
+    assert "going on" not in dogbreed.run(*train).stderr, "that training had finished"
 
 
 def test_both_ways_give_the_same_loss_on_the_same_epoch(dogbreed: Dogbreed, job: str) -> None:

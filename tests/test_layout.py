@@ -44,7 +44,7 @@ ONLY = {
     "errors": set(),
     "masking": set(),
     "aws_errors": {"aws_meanings", "errors", "masking"},
-    "requests": {"config", "sections", "debugger_requests"},
+    "requests": {"config", "sections", "debugger_requests", "hyperparameters"},
     "session": {"local", "config", "console", "errors", "requests", "sdk", "checks", "preflight", "storage"},
     "checks": {"aws_errors", "errors"},
     "policies": set(),

@@ -16,7 +16,7 @@ import pytest
 from botocore.validate import ParamValidator
 from kept_files import compare
 
-from dogbreed_cli import endpoint_requests, requests
+from dogbreed_cli import endpoint_requests, hyperparameters, requests
 from dogbreed_cli.config import Config, load, merge, parse_assignment
 from dogbreed_cli.local import wire
 
@@ -101,9 +101,9 @@ def test_training(assignments: tuple[str, ...], inputs: requests.Inputs, site: r
     check("CreateTrainingJob", request)
     assert not list(falsy(request)), "sagemaker.core would drop it"
     assert ("DebugHookConfig" in request) == config.debugger.enabled
-    assert requests.decode(request["HyperParameters"])["lr"] == 0.01
+    assert hyperparameters.decode(request["HyperParameters"])["lr"] == 0.01
     assert ("pretrained" in channels(request)) == (inputs.weights is not None)
-    assert requests.decode(request["HyperParameters"])["weights"] == (
+    assert hyperparameters.decode(request["HyperParameters"])["weights"] == (
         "pretrained" if inputs.weights else config.model.weights
     )
 
@@ -138,7 +138,7 @@ def test_tuning(assignments: tuple[str, ...], warm_start: tuple[str, ...], site:
     assert ("WarmStartConfig" in request) == bool(warm_start)
     definition, search = request["TrainingJobDefinition"], request["HyperParameterTuningJobConfig"]
     tuned = [one["Name"] for kind in search["ParameterRanges"].values() for one in kind]
-    fixed = requests.decode(definition["StaticHyperParameters"])
+    fixed = hyperparameters.decode(definition["StaticHyperParameters"])
     assert sorted(tuned) == sorted(config.tune.ranges)
     assert not set(tuned) & set(fixed), "AWS refuses what is tuned and static too"
     # What tuning tries and what training uses are the same set of hyperparameters, but for the trials' fraction.
@@ -207,7 +207,7 @@ def test_models_and_endpoint_configs_are_named_by_what_they_hold() -> None:
 def test_an_isolated_container_gets_its_scripts_as_a_channel() -> None:
     request = requests.training(settings(), CLOSED, INPUTS, "j", {})
     assert channels(request)["code"] == INPUTS.source
-    submitted = requests.decode(request["HyperParameters"])["sagemaker_submit_directory"]
+    submitted = hyperparameters.decode(request["HyperParameters"])["sagemaker_submit_directory"]
     assert submitted == "/opt/ml/input/data/code/sourcedir.tar.gz"
     assert request["EnableNetworkIsolation"] is True
 
@@ -216,11 +216,21 @@ def test_spot_waits_for_trials_as_long_as_for_the_training() -> None:
     config = settings("train.spot=true", "train.max_run=100", "train.max_wait=150", "tune.max_run=30")
     request = requests.training(config, SITE, INPUTS, "j", {})
     assert request["StoppingCondition"] == {"MaxRuntimeInSeconds": 100, "MaxWaitTimeInSeconds": 150}
-    assert request["CheckpointConfig"] == {"S3Uri": f"s3://{SITE.bucket}/dogbreed/checkpoints/j"}
     trial = requests.tuning(config, SITE, INPUTS, "t")["TrainingJobDefinition"]
     assert trial["StoppingCondition"] == {"MaxRuntimeInSeconds": 30, "MaxWaitTimeInSeconds": 80}
     assert trial["EnableManagedSpotTraining"] is True
     assert "CheckpointConfig" not in trial
+
+
+def test_jobs_that_do_the_same_share_their_checkpoints() -> None:
+    def place(name: str, *assignments: str, inputs: requests.Inputs = INPUTS, **given: Any) -> str:
+        return requests.training(settings(*assignments), SITE, inputs, name, given)["CheckpointConfig"]["S3Uri"]
+
+    first = place("j")
+    assert re.fullmatch(rf"s3://{SITE.bucket}/dogbreed/checkpoints/dogbreed-train-[0-9a-f]{{12}}", first)
+    assert place("k", "train.max_run=100", "train.spot=true") == first
+    others = {place("j", lr=0.5), place("j", "train.seed=1"), place("j", inputs=replace(INPUTS, source="s3://b/c"))}
+    assert len(others | {first}) == 4
 
 
 def test_everything_carries_the_tag() -> None:
@@ -269,19 +279,19 @@ def test_encode_and_decode_are_opposites() -> None:
             "nothing": None,
             "several": [1, "2", 3.5],
         }
-        encoded = requests.encode(values)
+        encoded = hyperparameters.encode(values)
         assert all(isinstance(text, str) for text in encoded.values())
-        assert requests.decode(encoded) == values
+        assert hyperparameters.decode(encoded) == values
 
 
 def test_decode_leaves_what_is_no_json() -> None:
-    assert requests.decode({"optimizer": "sgd", "lr": "0.1"}) == {"optimizer": "sgd", "lr": 0.1}
+    assert hyperparameters.decode({"optimizer": "sgd", "lr": "0.1"}) == {"optimizer": "sgd", "lr": 0.1}
 
 
 def test_given_hyperparameters_have_the_last_word() -> None:
     config = settings("train.lr=0.5", "train.epochs=3")
     request = requests.training(config, SITE, INPUTS, "j", {"lr": 0.25, "backbone": "resnet18"})
-    found = requests.decode(request["HyperParameters"])
+    found = hyperparameters.decode(request["HyperParameters"])
     assert (found["lr"], found["epochs"], found["backbone"]) == (0.25, 3, "resnet18")
 
 

@@ -40,12 +40,12 @@ def status(app: App, everything: bool) -> None:
     client, project = session.client("sagemaker"), config.project.name
     if everything:
         tunings = list(islice(jobs.list_tuning_jobs(client, project), MOST))
-        trainings = list(islice(jobs.list_training_jobs(client, project), MOST))
+        trainings = list(islice(jobs.list_training_jobs(client, project, (jobs.TRAINING, jobs.FEATURES)), MOST))
     else:  # asked for by status: one that runs may be older than any number that ended
         tunings = list(jobs.list_running_tuning_jobs(client, project))
         trainings = list(jobs.list_running_training_jobs(client, project))
     found = [row("tuning job", "HyperParameterTuningJob", job) for job in tunings]
-    found += [row("training job", "TrainingJob", job) for job in trainings]
+    found += [row(jobs.kind_of(job["TrainingJobName"], project), "TrainingJob", job) for job in trainings]
     found += [row("endpoint", "Endpoint", one) for one in resources.list_all(client, "endpoint", project)]
     if prices := open_prices(session):
         found += [row("warm pool", "TrainingJob", job) for job in jobs.list_warm_pools(client, project)]
@@ -64,7 +64,9 @@ def add_costs(app: App, prices: PriceList, found: list[dict[str, Any]]) -> None:
     """Null for what has ended, and for what nobody knows the price of."""
     measures = {
         "tuning job": measure_tuning,
-        "training job": measure_training,
+        jobs.TRAINING: measure_training,
+        jobs.TRIAL: measure_training,
+        jobs.FEATURES: measure_training,
         "warm pool": measure_warm_pool,
         "endpoint": measure_endpoint,
     }

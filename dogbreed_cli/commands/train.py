@@ -11,8 +11,9 @@ from dogbreed_cli import jobs, requests
 from dogbreed_cli.console import human_time, table
 from dogbreed_cli.costs import JobCost, as_member, check_budget, price_training, say_cost
 from dogbreed_cli.errors import DogbreedError, QualityGateMissed, UsageError
-from dogbreed_cli.features import as_job, complete, features_option, plan_features, say_plan
-from dogbreed_cli.following import follow
+from dogbreed_cli.features import as_members, complete, features_option, plan_features, say_plan
+from dogbreed_cli.following import Patience, follow
+from dogbreed_cli.hyperparameters import decode
 from dogbreed_cli.inputs import find_inputs, send_inputs
 from dogbreed_cli.masking import hide_secrets
 from dogbreed_cli.options import Limit
@@ -80,7 +81,7 @@ def train(
     check_attach(attach, wait)
     session = app.session(config)
     client = session.client("sagemaker")
-    prices, cost, features_job = open_prices(session), None, None
+    prices, cost, features_cost, patience = open_prices(session), None, None, Patience(timeout)
     if attach:
         name = attach
     else:
@@ -95,25 +96,25 @@ def train(
         hyperparameters |= {key: value for key, value in given.items() if value is not None}
         site = session.training_site()
         inputs = find_inputs(config, session, site)
-        plan = plan_features(config, session, site, inputs, set(hyperparameters))
-        inputs = plan.inputs
+        plan = plan_features(config, session, site, inputs, set(hyperparameters), prices)
+        inputs, features_cost = plan.inputs, plan.cost
 
         def build(name: str) -> dict[str, Any]:
             return requests.training(config, site, inputs, name, hyperparameters, tuning_job)
 
         request = build(name or f"{config.project.name}-train")
         cost = price_training(prices, request)
-        check_budget(cost, plan.left_of(budget, prices))
+        check_budget(cost, budget, features_cost)
         if dry_run:
             sent = [hide_secrets(one) for one in (plan.request, request) if one]
-            app.console.write_json({"dry_run": sent, **as_member(cost)})
+            app.console.write_json({"dry_run": sent, **as_members(request, features_cost), **as_member(cost)})
             return
-        say_plan(app, plan, prices)
+        say_plan(app, plan)
         show_plan(app, config, session, hyperparameters, cost)
         session.confirm_charge(yes)
         session.prepare()
         send_inputs(config, session, site, inputs)
-        features_job = complete(app, session, plan, timeout, prices)
+        complete(app, session, plan, patience, prices)
         if name:
             create(session, build(name))
         else:
@@ -123,12 +124,13 @@ def train(
         app.console.note(f"training job {name}")
     again = command_line("train", "--attach", name)
     if not wait:
-        data = {"training_job": name, "status": "InProgress", **as_job(features_job), **as_member(cost)}
+        members = {**as_members(request, features_cost), **as_member(cost)}
+        data = {"training_job": name, "status": "InProgress", **members}
         app.console.result(data, f"{name}\nto follow it: {again}")
         return
     with detachable(again):
-        description = follow(app, session, name, timeout, prices)
-    finish(app, description, min_accuracy, cost, features_job)
+        description = follow(app, session, name, patience, prices)
+    finish(app, description, min_accuracy, cost, features_cost)
 
 
 def show_plan(
@@ -155,11 +157,15 @@ def best_hyperparameters(client: Any, tuning_job: str) -> dict[str, Any]:
     best = jobs.describe_tuning_job(client, tuning_job).get("BestTrainingJob")
     if not best:
         raise DogbreedError(f"tuning job {tuning_job} has no best trial", "no trial of it reached an objective")
-    return requests.decode(best["TunedHyperParameters"])
+    return decode(best["TunedHyperParameters"])
 
 
 def finish(
-    app: App, description: dict[str, Any], min_accuracy: float | None, cost: JobCost | None, features_job: str | None
+    app: App,
+    description: dict[str, Any],
+    min_accuracy: float | None,
+    cost: JobCost | None,
+    features_cost: JobCost | None,
 ) -> None:
     name, metrics = description["TrainingJobName"], jobs.metrics(description)
     reason = description.get("FailureReason") or description["SecondaryStatus"]
@@ -171,10 +177,10 @@ def finish(
         "training_job": name,
         "status": "Completed",
         "metrics": metrics,
-        "hyperparameters": requests.decode(description["HyperParameters"]),
+        "hyperparameters": decode(description["HyperParameters"]),
         "model": description["ModelArtifacts"]["S3ModelArtifacts"],
         "billable_seconds": description.get("BillableTimeInSeconds"),
-        **as_job(features_job),
+        **as_members(description, features_cost),
         **as_member(cost),
     }
     from rich.console import Group

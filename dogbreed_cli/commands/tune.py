@@ -12,13 +12,21 @@ import click
 from dogbreed_cli import jobs, requests
 from dogbreed_cli.console import human_time, table
 from dogbreed_cli.costs import JobCost, as_member, check_budget, price_tuning, say_cost
-from dogbreed_cli.errors import JobFailed
-from dogbreed_cli.features import as_job, complete, features_option, plan_features, say_plan
+from dogbreed_cli.errors import JobFailed, NotFound, UsageError
+from dogbreed_cli.features import (
+    as_members,
+    complete,
+    features_job_of,
+    features_option,
+    plan_features,
+    say_plan,
+)
+from dogbreed_cli.following import Patience, poll
 from dogbreed_cli.inputs import find_inputs, send_inputs
 from dogbreed_cli.masking import hide_secrets
 from dogbreed_cli.options import Limit
 from dogbreed_cli.pricing import open_prices
-from dogbreed_cli.report.trials import Trial, as_row, columns, read_trials
+from dogbreed_cli.report.trials import Trial, as_row, columns, read_trial, read_trials
 from dogbreed_cli.waiting import check_attach, command_line, detachable, wait_options
 
 if TYPE_CHECKING:
@@ -74,28 +82,31 @@ def tune(
     check_attach(attach, wait)
     session = app.session(config)
     client = session.client("sagemaker")
-    cost, features_job, prices = None, None, open_prices(session)
+    prices, cost, features_cost, patience = open_prices(session), None, None, Patience(timeout)
     if attach:
         name = attach
     else:
+        check_ranges(config)
         site = session.training_site()
-        plan = plan_features(config, session, site, find_inputs(config, session, site), set(config.tune.ranges))
-        inputs = plan.inputs
+        inputs = find_inputs(config, session, site)
+        plan = plan_features(config, session, site, inputs, set(config.tune.ranges), prices)
+        inputs, features_cost = plan.inputs, plan.cost
         request = requests.tuning(config, site, inputs, f"{config.project.name}-tune", warm_start)
         cost = price_tuning(prices, request)
-        check_budget(cost, plan.left_of(budget, prices))
+        members = {**as_members(request["TrainingJobDefinition"], features_cost), **as_member(cost)}
+        check_budget(cost, budget, features_cost)
         if dry_run:
             sent = [hide_secrets(one) for one in (plan.request, request) if one]
-            app.console.write_json({"dry_run": sent, **as_member(cost)})
+            app.console.write_json({"dry_run": sent, **members})
             return
         for parent in warm_start:
             jobs.describe_tuning_job(client, parent)  # says which one is not there, before anything is sent
-        say_plan(app, plan, prices)
+        say_plan(app, plan)
         show_plan(app, config, session, cost)
         session.confirm_charge(yes)
         session.prepare()
         send_inputs(config, session, site, inputs)
-        features_job = complete(app, session, plan, timeout, prices)
+        complete(app, session, plan, patience, prices)
         name = jobs.create_named(
             client,
             partial(session.create, "HyperParameterTuningJob"),
@@ -105,12 +116,21 @@ def tune(
         app.console.note(f"tuning job {name}")
     again = command_line("tune", "--attach", name)
     if not wait:
-        data = {"tuning_job": name, "status": "InProgress", **as_job(features_job), **as_member(cost)}
+        data = {"tuning_job": name, "status": "InProgress", **members}
         app.console.result(data, f"{name}\nto follow it: {again}")
         return
     with detachable(again):
-        description = follow(app, session, name, timeout)
-    finish(app, session, description, cost, features_job)
+        description = follow(app, session, name, patience)
+    finish(app, session, description, cost, features_cost)
+
+
+def check_ranges(config: Config) -> None:
+    """Raises UsageError for a search among trainings that are all the same."""
+    if config.train.optimizer == "lbfgs" and (vain := sorted({"lr", "batch-size"} & set(config.tune.ranges))):
+        fix = "give tune.ranges others, such as weight-decay, or take another train.optimizer"
+        raise UsageError(
+            f"optimizer lbfgs has no {' and no '.join(vain)} to tune", "it finds the optimum by itself", fix
+        )
 
 
 def show_plan(app: App, config: Config, session: Session, cost: JobCost | None) -> None:
@@ -124,7 +144,7 @@ def show_plan(app: App, config: Config, session: Session, cost: JobCost | None) 
         app.console.note(say_cost(cost))
 
 
-def follow(app: App, session: Session, name: str, timeout: float | None) -> dict[str, Any]:
+def follow(app: App, session: Session, name: str, patience: Patience) -> dict[str, Any]:
     """A live table on a terminal; elsewhere a line for each trial that ends."""
     client, told = session.client("sagemaker"), set[str]()
 
@@ -132,10 +152,11 @@ def follow(app: App, session: Session, name: str, timeout: float | None) -> dict
         return jobs.describe_tuning_job(client, name)
 
     description: dict[str, Any] = {}
+    features_job = find_features_job(client, describe())
     with app.console.live() as redraw:
-        for description in jobs.poll(describe, "HyperParameterTuningJobStatus", session.poll_seconds, timeout):
+        for description in poll(describe, "HyperParameterTuningJobStatus", session.poll_seconds, patience):
             trials = trials_of(client, description)
-            redraw(draw(trials, app.console.stderr.width, f"{name}: {progress(description)}"))
+            redraw(draw(features_job + trials, app.console.stderr.width, f"{name}: {progress(description)}"))
             for trial in trials:
                 # A trial's objective is known a moment after its end.
                 known = trial.objective is not None or trial.status in ("Failed", "Stopped")
@@ -170,6 +191,15 @@ def trials_of(client: Any, description: dict[str, Any]) -> tuple[Trial, ...]:
     return read_trials(jobs.list_trials(client, description["HyperParameterTuningJobName"]), kind)
 
 
+def find_features_job(client: Any, description: dict[str, Any]) -> tuple[Trial, ...]:
+    """The job whose features the trials read, as a row of the table; none where they read images."""
+    name = features_job_of(description["TrainingJobDefinition"])
+    try:
+        return (read_trial(jobs.describe_training_job(client, name)),) if name else ()
+    except NotFound:  # of another account's making
+        return ()
+
+
 def draw(trials: tuple[Trial, ...], width: int, title: str | None = None) -> Any:
     """The original project's table, best first; on a narrow terminal with shorter heads, names and times."""
     names = list(columns(trials))
@@ -185,7 +215,7 @@ def show_short(value: Any) -> str:
     if isinstance(value, datetime):
         return f"{value.astimezone():%H:%M:%S}"
     # A trial's name is the tuning job's, its number and eight characters.
-    return show(re.sub(r"^.*-(\d{3}-\w{8})$", r"\1", value) if isinstance(value, str) else value)
+    return show(re.sub(r"^.*-(\d{3}-\w{8}|features-\w{12}(-\d+)?)$", r"\1", value) if isinstance(value, str) else value)
 
 
 def show(value: Any) -> str:
@@ -197,10 +227,11 @@ def show(value: Any) -> str:
 
 
 def finish(
-    app: App, session: Session, description: dict[str, Any], cost: JobCost | None, features_job: str | None
+    app: App, session: Session, description: dict[str, Any], cost: JobCost | None, features_cost: JobCost | None
 ) -> None:
+    client = session.client("sagemaker")
     name, status = description["HyperParameterTuningJobName"], description["HyperParameterTuningJobStatus"]
-    trials = trials_of(session.client("sagemaker"), description)
+    trials = trials_of(client, description)
     # SageMaker's word, which `train --from-best` takes: a trial that was stopped is never the best, however good.
     named = description.get("BestTrainingJob", {}).get("TrainingJobName")
     best = next((trial for trial in trials if trial.name == named), None)
@@ -215,10 +246,11 @@ def finish(
         "status": status,
         "best": {"training_job": best.name, "hyperparameters": best.hyperparameters, "objective": best.objective},
         "trials": [as_row(trial) for trial in trials],
-        **as_job(features_job),
+        **as_members(description["TrainingJobDefinition"], features_cost),
         **as_member(cost),
     }
-    app.console.result(data, Group(draw(trials, app.console.stdout.width), f"best: {say_choice(best)}"))
+    shown = draw(find_features_job(client, description) + trials, app.console.stdout.width)
+    app.console.result(data, Group(shown, f"best: {say_choice(best)}"))
     app.console.note("next: dogbreed train --from-best")
     if status != "Completed":
         raise JobFailed(f"tuning job {name} ended {status}", "the trials above are what it got to")

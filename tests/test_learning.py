@@ -1,0 +1,94 @@
+"""What a training is told by its loss, its schedule and its pictures: torch's own answers, by another way."""
+
+import random
+import subprocess
+
+import pytest
+from entrypoint_runs import ENTRYPOINTS, draw
+from PIL import Image
+
+LOSS = """
+import torch
+from torch.nn import functional
+from learning import CrossEntropyLoss
+torch.manual_seed(0)
+logits, labels = torch.randn(60, 3), torch.tensor([0] * 30 + [1] * 20 + [2] * 10)
+counts = torch.bincount(labels)
+plain = CrossEntropyLoss(counts, balanced=False, label_smoothing=0.1)
+assert torch.allclose(plain(logits, labels), functional.cross_entropy(logits, labels, label_smoothing=0.1))
+balanced = CrossEntropyLoss(counts, balanced=True, label_smoothing=0.0)
+weight = 60 / (3 * counts)
+assert torch.allclose(balanced(logits, labels), functional.cross_entropy(logits, labels, weight=weight))
+# Unequal batches, each counted by its samples, add up to the whole: also in two processes.
+parts = [(logits[::2], labels[::2]), (logits[1::2][:20], labels[1::2][:20]), (logits[1::2][20:], labels[1::2][20:])]
+summed = sum(balanced(*part) * len(part[1]) for part in parts) / 60
+assert torch.allclose(summed, balanced(logits, labels))
+balanced.eval()
+assert torch.allclose(balanced(logits, labels), functional.cross_entropy(logits, labels))
+"""
+
+SCHEDULE = """
+import types, torch
+from learning import make_schedule
+def rates(unfreeze, steps=100, **more):
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    schedule = make_schedule(optimizer, types.SimpleNamespace(unfreeze=unfreeze, optimizer="sgd", **more), steps)
+    found = []
+    for _ in range(steps):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return found
+head, whole = rates("none"), rates("all")
+assert head[0] == 1 and head == sorted(head, reverse=True) and head[-1] < 0.001
+assert whole[0] < 0.2 and max(whole) == whole[5] == 1 and whole[:6] == sorted(whole[:6])
+assert whole[5:] == sorted(whole[5:], reverse=True)
+"""
+
+# Pillow and torchvision's transforms, as the original project has them: its pictures are ours, to the last bit.
+PICTURES = """
+import sys, torch
+from pathlib import Path
+from PIL import Image, ImageOps
+from torchvision import transforms
+import model
+naive = transforms.Compose([transforms.Resize(73), transforms.CenterCrop(64), transforms.PILToTensor()])
+paths = sorted(Path(sys.argv[1]).rglob("*.*"))
+assert len(paths) == 8, paths
+for path in paths:
+    picture = model.decode_image(path)
+    with Image.open(path) as opened:
+        wanted = ImageOps.exif_transpose(opened).convert("RGB")
+    assert (picture.int() - transforms.PILToTensor()(wanted).int()).abs().max() == 0, path
+    view = model.plain_view(picture, 64)
+    assert view.shape == (3, 64, 64) and view.dtype == torch.uint8
+    again = naive(transforms.ToPILImage()(picture))
+    assert (view.int() - again.int()).abs().max() <= 1, path
+"""
+
+
+def run(python, script, *arguments):
+    environment = {"PYTHONPATH": str(ENTRYPOINTS), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    command = [python, "-c", script, *map(str, arguments)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("script", [LOSS, SCHEDULE], ids=["loss", "schedule"])
+def test_learning_is_what_torch_says(image_python, script):
+    run(image_python, script)
+
+
+def test_pictures_are_those_of_pillow_and_torchvision(image_python, tmp_path):
+    plain = draw(random.Random(0), "002.Beagle").resize((144, 100))
+    rotated = Image.Exif()
+    rotated[0x0112] = 6
+    plain.save(tmp_path / "plain.jpg", quality=90)
+    plain.save(tmp_path / "progressive.jpg", progressive=True, subsampling=0)
+    plain.save(tmp_path / "rotated.jpg", exif=rotated)
+    plain.convert("L").save(tmp_path / "grey.jpg")
+    plain.convert("CMYK").save(tmp_path / "printed.jpg")
+    plain.save(tmp_path / "plain.png")
+    plain.convert("P").save(tmp_path / "palette.png")
+    plain.save(tmp_path / "plain.webp")
+    run(image_python, PICTURES, tmp_path)
