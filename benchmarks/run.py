@@ -1,7 +1,7 @@
 """Measure dogbreed against its peers: `make bench`, or by hand, with the environment that it made:
 
     .venv/bin/python benchmarks/run.py                        # all, about a quarter of an hour on two cores
-    .venv/bin/python benchmarks/run.py --only speed,machine   # sections: speed job memory machine accuracy tuning
+    .venv/bin/python benchmarks/run.py --only speed,overhead  # speed job memory machine accuracy tuning overhead
     .venv/bin/python benchmarks/run.py --variants naive,"ours openvino" --rounds 5
     .venv/bin/python benchmarks/run.py --quick                # few pictures, one round: whether it runs at all
 
@@ -22,12 +22,13 @@ import growth
 import images
 import job
 import machine_rows
+import overhead
 import process
 import speed
 import table
 import tuning
 
-SECTIONS = ("speed", "job", "memory", "machine", "accuracy", "tuning")
+SECTIONS = ("speed", "job", "memory", "machine", "accuracy", "tuning", "overhead")
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,9 @@ def measure(work, sizes, sections, variants):
     if "tuning" in sections:
         with section("tuning"):
             rows += tuning.measure(work, sizes)
+    if "overhead" in sections:
+        with section("overhead"):
+            rows += overhead.measure(work, sizes)
     return rows, about
 
 

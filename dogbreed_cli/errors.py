@@ -6,7 +6,7 @@ DogbreedError          1   something went wrong
 ├── Declined           3   the user said no
 ├── AccessError        4   credentials or a permission are missing
 ├── JobFailed          5   a job or an endpoint ended Failed or Stopped
-├── QualityGateMissed  6   the model is worse than --min-accuracy
+├── QualityGateMissed  6   the model is worse than --min-accuracy, or --stop-on-rule fired
 ├── LimitExceeded      7   a quota or a budget
 ├── WaitTimedOut       8   we stopped waiting; the job is still running
 └── Interrupted      130   Ctrl-C

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from dogbreed_cli.debugger_requests import profiled
 from dogbreed_cli.hyperparameters import encode
 from dogbreed_cli.requests import Inputs, Site, job, network_of, stopping, tags, toolkit
 
@@ -25,6 +26,7 @@ def features(config: Config, site: Site, inputs: Inputs, name: str, stem: str) -
                 **network_of(config, inputs),
                 "mode": "extract",
                 "engine": config.features.engine,
+                **profiled(config),
             }
         ),
         "StoppingCondition": stopping(config, config.train.max_run),

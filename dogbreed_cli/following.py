@@ -16,6 +16,7 @@ from dogbreed_cli.spending import spend_now, spend_on_training
 
 if TYPE_CHECKING:
     from dogbreed_cli.context import App
+    from dogbreed_cli.rule_watch import RuleWatch
     from dogbreed_cli.session import Session
 
 # The toolkit prints its whole environment first; the script's own words begin after this line and the command.
@@ -47,8 +48,15 @@ def poll(describe: Callable[[], Mapping[str, Any]], status: str, seconds: float,
         time.sleep(seconds)
 
 
-def follow(app: App, session: Session, name: str, patience: Patience, prices: PriceList | None) -> dict[str, Any]:
-    """Phases and the script's own lines as they come; the toolkit's too with -v."""
+def follow(
+    app: App,
+    session: Session,
+    name: str,
+    patience: Patience,
+    prices: PriceList | None,
+    watch: RuleWatch | None = None,
+) -> dict[str, Any]:
+    """Phases and the script's own lines as they come; the toolkit's too with -v. Stops a job on which a rule fires."""
     client, positions, told = session.client("sagemaker"), dict[str, str](), 0
     started, say = time.monotonic(), script_lines(app)
     description: dict[str, Any] = {}
@@ -60,6 +68,9 @@ def follow(app: App, session: Session, name: str, patience: Patience, prices: Pr
         # The log first: what was said before the last transition belongs above it.
         for line in jobs.read_log(session.client("logs"), f"{name}/", positions):
             say(line)
+            if watch and (verdict := watch.read(line)):
+                app.console.warn(f"{verdict.rule}: {verdict.evidence} Stopping {name}.")
+                jobs.stop_training_job(client, name)
         transitions = description["SecondaryStatusTransitions"]
         for transition in transitions[told:]:
             spent = f", so far {say_spent(description, prices)}" if prices else ""

@@ -198,6 +198,17 @@ def describe_tuning_job(client: Any, name: str) -> dict[str, Any]:
         return client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
 
 
+def stop_training_job(client: Any, name: str) -> None:
+    """One that has just ended by itself is none to stop."""
+    from botocore.exceptions import ClientError
+
+    try:
+        client.stop_training_job(TrainingJobName=name)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ValidationException":
+            raise
+
+
 def list_trials(client: Any, tuning_job: str) -> list[dict[str, Any]]:
     pages = client.get_paginator("list_training_jobs_for_hyper_parameter_tuning_job").paginate(
         HyperParameterTuningJobName=tuning_job, PaginationConfig=PAGE

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dogbreed_cli.debugger_requests import debugging
+from dogbreed_cli.debugger_requests import aws_debugging, debugged, profiled
 from dogbreed_cli.hyperparameters import encode
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 TAG = "dogbreed:project"
 TUNING_JOB_TAG = "dogbreed:tuning-job"
+COMMIT_TAG = "dogbreed:git-commit"
 NUMBER = r"([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)"
 METRICS = ("train:loss", "validation:loss", "validation:accuracy", "test:loss", "test:accuracy")
 SCRIPT = "train.py"
@@ -67,22 +68,30 @@ def training(
     inputs: Inputs,
     name: str,
     hyperparameters: Mapping[str, Any],
-    tuning_job: str | None = None,
+    made_from: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """CreateTrainingJob. `hyperparameters` over those of the config; `tuning_job` is where they came from."""
+    """CreateTrainingJob. `hyperparameters` over those of the config; `made_from`: tags that say what led to it."""
     request = {
         "TrainingJobName": name,
         "AlgorithmSpecification": algorithm(config, site),
-        "HyperParameters": encode({**static(config, site, inputs), **trained(config), **hyperparameters}),
+        "HyperParameters": encode(
+            {
+                **static(config, site, inputs),
+                **trained(config),
+                **debugged(config),
+                **profiled(config),
+                **hyperparameters,
+            }
+        ),
         "StoppingCondition": stopping(config, config.train.max_run),
-        "Tags": tags(config, {TUNING_JOB_TAG: tuning_job} if tuning_job else {}),
+        "Tags": tags(config, made_from),
         **job(config, site, inputs),
     }
     if config.train.keep_alive:
         request["ResourceConfig"]["KeepAlivePeriodInSeconds"] = config.train.keep_alive
     # Not for trials: AWS does not say that those of one tuning job would keep apart below one prefix.
     request["CheckpointConfig"] = {"S3Uri": checkpoints(config, site, request)}
-    return request | (debugging(config, site) if config.debugger.enabled else {})
+    return request | (aws_debugging(config, site) if config.debugger.aws_rules else {})
 
 
 def checkpoints(config: Config, site: Site, request: Mapping[str, Any]) -> str:

@@ -258,17 +258,31 @@ class Train(Section):
         return self.instance_count * self.processes_per_host > 1
 
 
+Reduction = Literal["mean", "abs_mean", "min", "max", "std", "l2"]
+
+
 class Debugger(Section):
     enabled: bool = True
-    save_interval: int = Field(10, ge=1)
-    collections: tuple[Literal["losses", "weights", "gradients", "biases"], ...] = Field(
-        ("losses", "gradients"), min_length=1
+    collections: tuple[Literal["losses", "weights", "gradients", "biases", "custom"], ...] = Field(
+        ("losses", "weights", "gradients", "biases"), min_length=1
     )
-    profiler_interval: Literal[100, 200, 500, 1000, 5000, 60000] = 500
+    include: str = ""
+    save_interval: int = Field(0, ge=0)
+    reductions: tuple[Reduction, ...] = ()
+    profiler_interval: Literal[0, 100, 200, 500, 1000, 5000, 60000] = 500
+    profiler_steps: str = Field("", pattern=r"^(\d+-\d+)?$")
     aws_rules: bool = False
 
     @model_validator(mode="after")
     def check(self) -> Debugger:
+        if ("custom" in self.collections) != bool(self.include):
+            raise ValueError(
+                "the collection custom needs include, a regular expression of tensors' names, and it alone"
+            )
+        try:
+            re.compile(self.include)
+        except re.error as error:
+            raise ValueError(f"include is no regular expression: {error}") from error
         if self.aws_rules and not self.enabled:
             raise ValueError("aws_rules read what the hook writes: set enabled = true")
         return self

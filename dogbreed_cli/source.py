@@ -12,6 +12,7 @@ import lzma
 import os
 import shutil
 import stat
+import subprocess
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -41,6 +42,16 @@ def find_entrypoints() -> Path:
         if folder.is_dir():
             return folder
     raise DogbreedError(f"The entry points are missing beside {package}.", fix="Install dogbreed again.")
+
+
+def find_commit() -> str | None:
+    """The git commit of the folder that a command runs in, with -dirty where tracked files were changed since."""
+    command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):  # no git, no repository, or a very large one
+        return None
+    return said.stdout.strip() or None
 
 
 def pack(folder: Path, leave_out: tuple[str, ...] = ()) -> bytes:

@@ -3,12 +3,18 @@
 import argparse
 import math
 import os
+import re
 
 import checkpoint
 from model import UserError
 
 # Folders are no hyperparameters, and neither is what train.py is asked to do with them.
 FOLDERS = ("train", "valid", "test", "pretrained", "features", "model_dir", "output_data_dir", "checkpoint_dir", "mode")
+# What a training saves of itself does not decide what it learns.
+WATCHING = ("debug_collections", "debug_save_interval", "debug_include", "debug_reductions")
+WATCHING += ("profile_interval", "profile_torch")
+COLLECTIONS = ("losses", "gradients", "weights", "biases", "custom")
+REDUCTIONS = ("min", "max", "mean", "std", "variance", "sum", "prod", "l1", "l2")  # and each with abs_ before it
 
 
 def parse_args(argv=None):
@@ -33,6 +39,13 @@ def parse_args(argv=None):
     parser.add_argument("--workers", type=int, default=-1, help="processes that load images; -1: as many as pay")
     parser.add_argument("--engine", choices=("auto", "torch", "openvino"), default="auto", help="extracts on a CPU")
     parser.add_argument("--precision", choices=("auto", "fp32"), default="auto")
+    watch = parser.add_argument_group("what a training saves of itself: debug.py, profiler.py")
+    watch.add_argument("--debug-collections", default="", help=f"of {','.join(COLLECTIONS)}; empty: no hook")
+    watch.add_argument("--debug-save-interval", type=int, default=0, help="steps, of all but losses; 0: automatic")
+    watch.add_argument("--debug-include", default="", help="regexes of names, for the collection custom")
+    watch.add_argument("--debug-reductions", default="", help="instead of whole tensors: mean,abs_max,std,l2,...")
+    watch.add_argument("--profile-interval", type=int, default=0, help="ms between samples of the system; 0: none")
+    watch.add_argument("--profile-torch", default="", help="torch.profiler over the training steps FIRST-LAST")
     folders = parser.add_argument_group("folders, from the environment in a container")
     for channel in ("train", "valid", "test", "pretrained", "features"):
         folders.add_argument(f"--{channel}", default=os.environ.get(f"SM_CHANNEL_{channel.upper()}"))
@@ -41,6 +54,7 @@ def parse_args(argv=None):
     folders.add_argument("--checkpoint-dir", default=checkpoint.find_folder(), help="without one, no checkpoints")
     args = parser.parse_args(argv)
     check_numbers(args)
+    check_watching(args)
     check_combinations(args)
     return args
 
@@ -65,6 +79,31 @@ def check_numbers(args):
     for name, value in {"seed": args.seed, "views": args.views, "patience": args.patience}.items():
         if value < 0:
             raise UserError(f"{name} must be 0 or more, not {value}")
+
+
+def check_watching(args):
+    check_list("debug-collections", args.debug_collections, COLLECTIONS)
+    check_list("debug-reductions", args.debug_reductions, [*REDUCTIONS, *(f"abs_{name}" for name in REDUCTIONS)])
+    if ("custom" in args.debug_collections.split(",")) != bool(args.debug_include):
+        raise UserError("debug-include goes with the collection custom: which tensors it saves")
+    for pattern in args.debug_include.split(","):
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise UserError(f"debug-include has {pattern!r}, which is no regular expression: {error}") from error
+    if args.debug_save_interval < 0:
+        raise UserError(f"debug-save-interval must be 0 (automatic) or more, not {args.debug_save_interval}")
+    if args.profile_interval and not 10 <= args.profile_interval <= 60_000:
+        raise UserError(f"profile-interval must be 0 (none) or 10 to 60000 milliseconds, not {args.profile_interval}")
+    steps = re.fullmatch(r"(\d{1,9})-(\d{1,9})", args.profile_torch)
+    if args.profile_torch and not (steps and int(steps[1]) <= int(steps[2])):
+        raise UserError(f"profile-torch must be the first and the last step, such as 10-20, not {args.profile_torch!r}")
+
+
+def check_list(name, value, known):
+    unknown = sorted(set(value.split(",")) - set(known)) if value else []
+    if unknown:
+        raise UserError(f"{name} has {', '.join(map(repr, unknown))}: use some of {', '.join(known)}")
 
 
 def check_combinations(args):

@@ -28,7 +28,7 @@ import torch
 from distributed import say
 from engine import choose_engine
 from model import UserError, written_beside
-from profiler import PhaseTimer
+from profiler import Profiler
 
 SAMPLE = 32  # images on which engines are compared
 BATCH = 16  # images, views counted; more is no faster on a CPU, and takes more memory
@@ -39,7 +39,12 @@ SAY_EVERY = 5  # seconds
 
 
 def main(args):
-    timer = PhaseTimer("initialize")
+    with Profiler(args) as profiler:
+        extract(args, profiler)
+
+
+def extract(args, profiler):
+    timer = profiler.timer
     signal.signal(signal.SIGTERM, end_at_once)
     splits = {
         channel: getattr(args, channel) for channel in ("train", "valid", "test") if channel != "test" or args.test
@@ -121,7 +126,7 @@ def main(args):
     }
     with written_beside(model_dir / features.DESCRIPTION) as path:
         path.write_text(json.dumps(description, indent=2) + "\n")
-    timer.switch("save")
+    profiler.close()
     report = {
         "schema_version": 1,
         "mode": "extract",
@@ -130,6 +135,7 @@ def main(args):
         "images_per_second": round(rate, 1),
         "resumed_shards": there,
         "world_size": distributed.world_size(),
+        "profiler": profiler.report(),
         "phases": {name: round(seconds, 3) for name, seconds in timer.seconds.items()},
         "versions": versions,
     }

@@ -71,17 +71,20 @@ class Learner:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=self.dtype)
 
-    def step(self, network, batch, labels):
+    def step(self, network, batch, labels, timer):
         """Returns the loss before the step."""
 
         def loss_and_gradients():
+            timer.part("forward")
             self.optimizer.zero_grad()
             with self.autocast():
                 logits = network(batch)
             loss = self.loss_fn(logits, labels)
             if self.penalty:
                 loss = loss + self.penalty / 2 * sum(parameter.square().sum() for parameter in self.parameters)
+            timer.part("backward")
             self.scaler.scale(loss).backward()
+            timer.part("optimizer")
             return loss
 
         if isinstance(self.optimizer, torch.optim.LBFGS):

@@ -19,11 +19,11 @@ def train_one_epoch(network, loader, learner, debugger, timer):
     debugger.set_mode("TRAIN")
     learner.loss_fn.train()
     loss_sum, count = 0.0, 0
-    for batch, labels in timer.waiting(loader):
+    for batch, labels in timer.steps(loader, "TRAIN"):
         interruption.check()
         batch, labels = batch.to(learner.device, non_blocking=True), labels.to(learner.device, non_blocking=True)
         # Batch means alone would make the sum depend on the batch size.
-        loss_sum += learner.step(network, batch, labels) * len(labels)
+        loss_sum += learner.step(network, batch, labels, timer) * len(labels)
         count += len(labels)
     return distributed.total(loss_sum) / distributed.total(count)
 
@@ -35,7 +35,7 @@ def evaluate(network, loader, learner, debugger, timer):
     debugger.set_mode("EVAL")
     learner.loss_fn.eval()
     loss_sum, logits, labels = 0.0, [], []
-    for batch, batch_labels in timer.waiting(loader):
+    for batch, batch_labels in timer.steps(loader, "EVAL"):
         if interruption.heard:
             break
         with learner.autocast():

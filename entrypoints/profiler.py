@@ -1,8 +1,19 @@
-"""Where the time of a job goes: seconds per phase (initialize, data, train, evaluate, save), used by train.py."""
+"""Where the time of a job goes: seconds per phase always; asked for, system metrics and a timeline. Used by train.py.
+
+OUTPUT/profiler-output/system/...            sampler.py    with --profile-interval
+OUTPUT/profiler-output/framework/pevents/... timeline.py   with --profile-interval
+OUTPUT/profiler-output/framework/torch/...   torch.profiler, with --profile-torch
+"""
 
 import os
+import shutil
 import time
+from collections import Counter, defaultdict
 from pathlib import Path
+
+import distributed
+from distributed import say
+from timeline import PART, PHASE, STEP, Timeline
 
 
 def seconds_since_process_start():
@@ -15,27 +26,127 @@ def seconds_since_process_start():
 
 
 class PhaseTimer:
-    """One phase runs at a time, so the phases add up to the age of the process."""
+    """One phase runs at a time, so the phases add up to the age of the process. Parts of a step count as phases, too.
+
+    On a GPU a part lasts as long as handing its work over; waiting for what it calculates is in the last one.
+    """
 
     def __init__(self, phase):
-        self.seconds = {phase: seconds_since_process_start()}
-        self.phase = phase
-        self.since = time.perf_counter()
+        self.began = self.since = time.perf_counter() - seconds_since_process_start()
+        self.phase, self.running = phase, None
+        self.seconds = defaultdict(float)
+        self.done = Counter()  # steps by mode; a job that goes on begins with those of its earlier run
+        self.timeline = self.window = None
 
     def switch(self, phase):
-        """Book the time since the last switch, go on in `phase`, and return the phase that was left."""
-        now = time.perf_counter()
-        self.seconds[self.phase] = self.seconds.get(self.phase, 0.0) + now - self.since
-        left, self.phase, self.since = self.phase, phase, now
-        return left
+        """End the phase that runs, and begin another."""
+        now = self.part(None)
+        if self.timeline:
+            self.timeline.add(PHASE, self.phase, self.began, now)
+        self.phase, self.began = phase, now
 
-    def waiting(self, loader):
-        """Yield the loader's batches; waiting for them counts as the phase "data"."""
-        batches = iter(loader)
+    def part(self, name):
+        """Begin a part of the phase that runs: data, forward, backward, optimizer, or None for the rest of it."""
+        now = time.perf_counter()
+        self.seconds[self.running or self.phase] += now - self.since
+        if self.timeline and self.running:
+            self.timeline.add(PART, self.running, self.since, now)
+        self.running, self.since = name, now
+        return now
+
+    def steps(self, loader, mode):
+        """Yield the loader's batches. Each is a step, which begins with waiting for its data. Mode: TRAIN or EVAL."""
+        name, batches = f"Step:ModeKeys.{mode}", None
         while True:
-            phase = self.switch("data")
+            began = self.part("data")
+            batches = batches or iter(loader)
             batch = next(batches, None)
-            self.switch(phase)
+            self.part(None)
             if batch is None:
                 return
+            if self.window and mode == "TRAIN":
+                self.window.begin(self.done[mode])
             yield batch
+            ended = self.part(None)
+            if self.timeline:
+                self.timeline.add(STEP, name, began, ended, self.done[mode])
+            self.done[mode] += 1
+
+
+class TorchWindow:
+    """torch.profiler over the training steps first to last, as a Chrome trace. `why` says why there is none."""
+
+    def __init__(self, folder, node, steps):
+        self.first, self.last = (int(number) for number in steps.split("-"))
+        self.path = Path(folder, "framework", "torch", f"{node}_steps_{steps}.pt.trace.json")
+        self.profile, self.files, self.why = None, 0, f"the training ended before step {self.first}"
+
+    def begin(self, number):
+        if number > self.last:
+            self.close()
+        elif number >= self.first and self.why and not self.profile:
+            import torch.profiler
+
+            self.why = None
+            self.profile = torch.profiler.profile(record_shapes=True)
+            self.profile.start()
+
+    def close(self):
+        if self.profile is None:
+            return
+        profile, self.profile = self.profile, None
+        try:
+            profile.stop()
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            profile.export_chrome_trace(str(self.path))
+            self.files = 1
+        except (OSError, RuntimeError) as error:  # a full disk must not end the training
+            self.why = f"torch's profile cannot be written: {error}"
+
+
+class Profiler:
+    """The clock of a job, and what watches the job meanwhile. Leaving it, even by an error, writes what is left."""
+
+    def __init__(self, args):
+        self.timer = PhaseTimer("initialize")
+        self.interval, self.watching = args.profile_interval, []
+        folder = Path(args.output_data_dir, "profiler-output")
+        first_of_host = os.environ.get("LOCAL_RANK", "0") == "0"
+        with distributed.first_of_host_first():
+            if first_of_host:
+                shutil.rmtree(folder, ignore_errors=True)  # of an earlier run by hand
+        host = os.environ.get("SM_CURRENT_HOST", "algo-1")
+        node = host if distributed.world_size() == 1 else f"{host}-rank{distributed.rank()}"
+        if self.interval:
+            self.timer.timeline = Timeline(folder, node, self.timer.began)
+            self.watching.append(self.timer.timeline)
+        if self.interval and first_of_host:
+            from sampler import Sampler
+
+            self.watching.append(Sampler(folder, host, self.interval / 1000))
+        if args.profile_torch and distributed.is_main():
+            self.timer.window = TorchWindow(folder, node, args.profile_torch)
+            self.watching.append(self.timer.window)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        """Nothing is recorded from now on, but the timer goes on."""
+        self.timer.switch(self.timer.phase)
+        self.timer.timeline = self.timer.window = None
+        for watching in self.watching:
+            watching.close()
+
+    def report(self):
+        """For metrics.json, after it was closed."""
+        why = "; ".join(watching.why for watching in self.watching if watching.why) or None
+        if why:
+            say(f"WARNING: profiler: {why}")
+        if not self.watching:
+            why = "profile-interval is 0"
+        files = sum(watching.files for watching in self.watching)
+        return {"interval_ms": self.interval, "why": why, "files": files}

@@ -9,7 +9,8 @@ the job as `--name value`. Channel `features` (what `--mode extract` made, see e
 images; channel `pretrained` (optional) is a folder with one state_dict for --weights pretrained.
 
 Writes model.pt, model.json and code/ to the model folder, metrics.json, history.csv and predictions.csv to the output
-folder. The log lines of epochs are what SageMaker's metric regexes read, for example `validation:loss=([0-9.eE+-]+)`.
+folder; if asked, tensors too (debug.py), system metrics and a timeline (profiler.py). The log lines of epochs are what
+SageMaker's metric regexes read, for example `validation:loss=([0-9.eE+-]+)`.
 
 In several processes: `torchrun --standalone --nproc-per-node 2 train.py ...` (distributed.py). After SIGTERM it saves
 the best model so far (interruption.py); started again, it goes on after the last finished epoch (checkpoint.py).
@@ -21,6 +22,7 @@ import platform
 import signal
 import sys
 import time
+from collections import Counter
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -32,18 +34,23 @@ import interruption
 import learning
 import memory
 import torch
-from arguments import FOLDERS, parse_args
+from arguments import FOLDERS, WATCHING, parse_args
 from artifacts import label_ranks, prediction_rows, write_csv
-from debug import Debugger
+from debug import Debugger, Steps
 from distributed import say
 from head import standardize_head
 from loop import check_finite, evaluate, train_one_epoch, why_stop
 from model import UserError, set_submodule, written_beside
-from profiler import PhaseTimer
+from profiler import Profiler
 
 
 def main(args):
-    timer = PhaseTimer("initialize")
+    with Profiler(args) as profiler:
+        train(args, profiler)
+
+
+def train(args, profiler):
+    timer = profiler.timer
     world_size = distributed.world_size()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     given = inputs.open_features(args, device) if args.features else inputs.open_images(args, device)
@@ -79,7 +86,8 @@ def main(args):
         "hyperparameters": {n.replace("_", "-"): value for n, value in vars(args).items() if n not in FOLDERS},
         "versions": {"python": platform.python_version()} | {name: version(name) for name in ("torch", "torchvision")},
     }
-    decides = {"hyperparameters": about["hyperparameters"], "files": given.files, "processes": world_size}
+    decisive = {n: value for n, value in about["hyperparameters"].items() if n.replace("-", "_") not in WATCHING}
+    decides = {"hyperparameters": decisive, "files": given.files, "processes": world_size}
     checkpoints = checkpoint.Checkpoint(
         args.checkpoint_dir,
         decides,
@@ -88,8 +96,10 @@ def main(args):
         train_loader.sampler.generator,
     )
     history, best = checkpoints.restore()
-    debugger = Debugger(standardized.layer, loss_fn, resumed=bool(history))
     resumed_from = len(history) or None
+    steps = Steps(len(train_loader), len(loaders["valid"]), args.epochs, finished=len(history))
+    timer.done.update(steps.done())
+    debugger = Debugger(args, standardized.layer, network, loss_fn, steps)
     parallel = distributed.in_parallel(network, device)
     interruption.listen()
     stop = why_stop(history, args)
@@ -117,7 +127,7 @@ def main(args):
             if best is None or valid_loss < best["row"]["validation_loss"]:
                 state = {name: value.detach().clone() for name, value in learnt.items()}
                 best = {"row": row, "learnt": state, "logits": valid_logits}
-            timer.switch("save")
+            timer.switch("checkpoint")
             checkpoints.save(history, best)
             stop = why_stop(history, args)
     if stop:
@@ -164,10 +174,11 @@ def main(args):
     inputs.save(given, args.model_dir, about | given.about | {"metrics": metrics})
     write_csv(output_dir / "history.csv", history)
     write_csv(output_dir / "predictions.csv", prediction_rows(classes, *predicted))
-    timer.switch("save")
+    profiler.close()
     phases = {name: round(seconds, 3) for name, seconds in timer.seconds.items()}
     report = {
         "counts": counts,
+        "label_counts": dict(Counter(classes[label] for _, label in sets["train"].samples)),
         "best_epoch": best["row"]["epoch"],
         "world_size": world_size,
         "resumed_from_epoch": resumed_from,
@@ -176,6 +187,7 @@ def main(args):
         "features": given.features,
         "phases": phases,
         "debugger": debugger.report(),
+        "profiler": profiler.report(),
     }
     with written_beside(output_dir / "metrics.json") as path:  # last: who sees it, sees all
         path.write_text(json.dumps(about | metrics | report, indent=2) + "\n")

@@ -11,7 +11,14 @@ from dogbreed_cli import report
 
 BREEDS = ("corgi", "dalmatian", "husky", "labrador", "poodle", "pug")
 START = datetime(2026, 11, 22, 9, 0, 0, tzinfo=UTC)
-FILES = {"report.html", "metrics.json", "history.csv", "trials.csv", "per_class.csv", "predictions.csv"}
+FILES = {
+    "report.html", "metrics.json", "history.csv", "trials.csv", "per_class.csv", "predictions.csv", "MODEL_CARD.md",
+    *(f"profiler-reports/{name}.json" for name in (
+        "CPUBottleneck", "GPUMemoryIncrease", "IOBottleneck", "LoadBalancing", "LowGPUUtilization",
+        "MaxInitializationTime", "StepOutlier", "Dataloader", "BatchSize", "OverallSystemUsage",
+        "OverallFrameworkMetrics",
+    )),
+}  # fmt: skip
 
 
 def draw_predictions(classes, images, right=0.8):
@@ -195,7 +202,8 @@ class Page(HTMLParser):
 
 def render(built, folder):
     paths = report.write(built, folder)
-    assert set(paths) == FILES == {path.name for path in folder.iterdir()}
+    written = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert set(paths) == FILES == written
     return Page(paths["report.html"].read_text(encoding="utf-8"))
 
 

@@ -124,12 +124,32 @@ def test_train_sends_what_the_dry_run_shows(aws: Dogbreed) -> None:
     for member in ("HyperParameters", "InputDataConfig", "OutputDataConfig", "ResourceConfig", "StoppingCondition"):
         assert sent[member] == shown[member]
     assert sent["AlgorithmSpecification"]["TrainingImage"] == IMAGE
-    assert (sent["RoleArn"], sent["DebugHookConfig"]) == (ROLE, shown["DebugHookConfig"])
+    assert (sent["RoleArn"], sent["CheckpointConfig"]) == (ROLE, shown["CheckpointConfig"])
+    assert "DebugHookConfig" not in shown, "which AWS refuses to new customers"
     uri = shown["HyperParameters"]["sagemaker_submit_directory"].strip('"')
     bucket, _, key = uri.removeprefix("s3://").partition("/")
     assert open_client(aws, "s3").head_object(Bucket=bucket, Key=key)["ContentLength"] > 1000
     # The scripts are packed and sent once, the job is created once.
     assert changes(aws) == [f"PUT {bucket}/{key}", "CreateTrainingJob"]
+
+
+def test_the_features_job_comes_before_the_training(aws: Dogbreed) -> None:
+    plan = aws.json("train", "--features", "--dry-run")
+    assert [one["InputDataConfig"][0]["ChannelName"] for one in plan["dry_run"]] == ["train", "features"]
+    assert plan["features_cost"]["max_usd"] == plan["cost"]["max_usd"]
+    job = plan["features_job"]
+    bucket, _, key = plan["dry_run"][1]["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"][5:].partition("/")
+    assert f"/{job}/output/model/" in f"/{key}"
+    s3 = open_client(aws, "s3")
+    # moto's job has Completed and left nothing, which is not what was waited for.
+    failed = aws.json("train", "--features", "--yes", code=5)
+    assert "no features.json" in failed["why"]
+    s3.put_object(Bucket=bucket, Key=f"{key}features.json", Body=b"{}")
+    changes(aws)
+    done = aws.json("train", "--features", "--yes")
+    assert (done["features_job"], changes(aws)) == (job, ["CreateTrainingJob"])
+    assert "features_cost" not in done, "they were there"
+    assert {one["kind"] for one in aws.json("status", "--all")["items"]} >= {"features job", "training job"}
 
 
 def test_tune_creates_and_moto_knows_no_trials(aws: Dogbreed) -> None:

@@ -159,6 +159,9 @@ def test_set_takes_toml_or_a_plain_word(text: str, value: Any) -> None:
         ("project.name=fourteen-chars", "project.name"),
         ("train.instance_type=g4dn.xlarge", "train.instance_type"),
         ("debugger.collections=['relu']", "debugger.collections"),
+        ("debugger.collections=['custom']", "needs include"),
+        ("debugger.include='relu'", "needs include"),
+        ("debugger.profiler_steps=10", "debugger.profiler_steps"),
         ("train.seed=4294967296", "train.seed"),
         ("train.epochs", "--set train.epochs has no value"),
         ("=3", "has no value"),
@@ -223,6 +226,7 @@ def test_the_hyperparameters_are_those_of_the_script() -> None:
     arguments = dict(re.findall(r'parser\.add_argument\("--([a-z-]+)"(?:, type=(\w+))?', script))
     kinds = {"int": int, "float": float, "": str}
     not_learnt = {"mode", "engine"}  # of the features job
+    not_learnt |= {name for name in arguments if name.startswith(("debug-", "profile-"))}
     assert {name: kinds[kind] for name, kind in arguments.items() if name not in not_learnt} == HYPERPARAMETERS
 
 

@@ -60,6 +60,10 @@ def by_hand(image_python, images, shuffled, tmp_path_factory):
         "bad-fraction": [*once, *train_valid, "--data-fraction", "1.5"],
         "bad-backbone": [*train_valid, "--backbone", "resnet49"],
         "bad-weights": [*COMMON, *train_valid, "--weights", "IMAGENET1K_V9"],
+        "bad-collections": [*once, *train_valid, "--debug-collections", "losses,activations"],
+        "bad-include": [*once, *train_valid, "--debug-collections", "custom"],
+        "bad-interval": [*once, *train_valid, "--profile-interval", "5"],
+        "bad-window": [*once, *train_valid, "--profile-torch", "9-3"],
         "bad-optimizer": [*once, *train_valid, "--optimizer", "adam"],
         "unknown": [*once, *train_valid, "--learning-rate", "1"],
         "no-channel": [*COMMON, *train_valid, "--weights", "pretrained"],
@@ -127,6 +131,10 @@ def test_loss_is_the_mean_over_samples(by_hand):
         ("bad-fraction", "data-fraction must be greater than 0 and at most 1, not 1.5"),
         ("bad-backbone", "unknown backbone 'resnet49': .* resnet50"),
         ("bad-weights", "unknown weights 'IMAGENET1K_V9' .*use one of IMAGENET1K_V1, .*none, pretrained"),
+        ("bad-collections", "debug-collections has 'activations': use some of losses, gradients, weights, biases, cu"),
+        ("bad-include", "debug-include goes with the collection custom"),
+        ("bad-interval", "profile-interval must be 0 .none. or 10 to 60000 milliseconds, not 5"),
+        ("bad-window", "profile-torch must be the first and the last step, such as 10-20, not '9-3'"),
         ("bad-optimizer", "--optimizer: invalid choice: 'adam' .*adamw.*sgd"),
         ("unknown", "unrecognized arguments: --learning-rate"),
         ("no-channel", "no channel pretrained"),
@@ -164,4 +172,4 @@ def test_debugger_leaves_the_modules_as_they_were(by_hand):
 def test_no_debugger_without_its_config(by_hand):
     debugger = by_hand["fraction"]["metrics"]["debugger"]
     assert debugger["hook"] is False
-    assert "did not ask" in debugger["why"]
+    assert "neither debug-collections nor a debughookconfig.json asks for it" in debugger["why"]

@@ -59,11 +59,13 @@ def test_artifacts_are_complete_and_agree(job):
     assert metrics["classes"] == sorted(COLOURS)
     assert metrics["counts"] == {"train": 80, "valid": 28, "test": 18}
     assert metrics["hyperparameters"]["batch-size"] == 16
+    assert metrics["label_counts"] == dict.fromkeys(COLOURS, 20)
     assert metrics["weights"] == "none"
     assert metrics["calibrated"] is True
     assert (metrics["world_size"], metrics["resumed_from_epoch"], metrics["stopped"]) == (1, None, False)
     assert set(metrics["versions"]) == {"python", "torch", "torchvision"}
-    assert {"initialize", "data", "train", "evaluate", "save"} <= set(metrics["phases"])
+    parts = {"data", "forward", "backward", "optimizer"}
+    assert {"initialize", "calibrate", "train", *parts, "evaluate", "checkpoint", "save"} == set(metrics["phases"])
     assert all(seconds >= 0 for seconds in metrics["phases"].values())
     assert metrics["phases"]["initialize"] > 1, "importing torch is not counted"
     for name in ("validation:loss", "validation:accuracy", "test:loss", "test:accuracy"):
@@ -156,7 +158,10 @@ def inspected(image_python, job, images, odd_images):
 
 def test_debugger_saves_losses_in_both_modes(job, inspected):
     base, log = job
-    assert json.loads((base / "output/data/metrics.json").read_text())["debugger"] == {"hook": True, "why": None}
+    found = json.loads((base / "output/data/metrics.json").read_text())
+    asked = {"collections": ["losses", "gradients"], "save_interval": 1}
+    assert found["debugger"] == {"hook": True, "why": None, **asked}
+    assert found["profiler"] == {"interval_ms": 0, "why": "profile-interval is 0", "files": 0}
     assert (base / "output/tensors/training_job_end.ts").exists()
     assert len(inspected["TRAIN"]) == EPOCHS * 5  # 80 images in batches of 16
     assert len(inspected["EVAL"]) == EPOCHS * 2 + 2  # 28 images an epoch, then 18 of the test

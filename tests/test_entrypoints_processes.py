@@ -179,7 +179,7 @@ def test_only_rank_0_speaks_writes_and_has_the_debugger(job):
     base, log = job
     assert len(re.findall(r"^epoch=\d+ ", log, re.MULTILINE)) == EPOCHS
     assert log.count("debugger: saving tensors") == 1
-    assert read(base / "output/data")[0]["debugger"] == {"hook": True, "why": None}
+    assert read(base / "output/data")[0]["debugger"]["hook"] is True
     assert (base / "output/tensors/training_job_end.ts").exists()
     assert {path.name for path in (base / "output/tensors/collections/000000000").iterdir()} == {
         "worker_0_collections.json"
@@ -273,7 +273,7 @@ def test_checkpoints_that_do_not_fit_are_named_and_left_alone(forked):
 
 def test_the_debugger_counts_its_steps_from_0_when_the_checkpoint_does_not_fit(forked):
     metrics, _, _ = result(forked, "unreadable")
-    assert metrics["debugger"] == {"hook": True, "why": None}
+    assert metrics["debugger"]["hook"] is True
     steps = sorted(int(folder.name) for folder in (forked[1] / "tensors/events").iterdir())
     assert steps == list(range(STEPS + 1))  # and one of validation
 

@@ -28,6 +28,7 @@ LAYERS = [
     {"requests", "debugger_requests", "sdk", "preflight"},
     {"session", "waiting", "endpoint_requests", "features_requests"},
     {"context", "jobs", "resources", "inputs", "pricing", "costs", "spending"},
+    {"rule_watch"},
     {"following"},
     {"features"},
     {"commands"},

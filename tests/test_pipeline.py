@@ -11,6 +11,7 @@ import http.server
 import json
 import re
 import stat
+import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,10 +185,14 @@ def test_plain_boto3_sees_all_of_it(pipeline: Pipeline) -> None:
 
 def test_debugger_tensors_are_in_s3_for_the_training_and_not_for_trials(pipeline: Pipeline) -> None:
     jobs = Home(pipeline.dogbreed.folder / ".dogbreed").s3 / BUCKET / "dogbreed" / "jobs"
-    trained = pipeline.results["train"]["training_job"]
-    assert list((jobs / trained / "debug-output" / "events").rglob("*.tfevents"))
-    with_tensors = {path.parent.name for path in jobs.glob("*/debug-output")}
-    assert with_tensors == {trained}
+    watched = set()
+    for path in jobs.glob("*/output/output.tar.gz"):
+        with tarfile.open(path) as archive:
+            names = archive.getnames()
+        tensors = any(re.search(r"debug-output/events/.*\.tfevents", name) for name in names)
+        assert tensors == any("profiler-output/system/" in name for name in names)
+        watched |= {path.parts[-3]} if tensors else set()
+    assert watched == {pipeline.results["train"]["training_job"]}
 
 
 def test_status_and_logs_find_it_from_a_new_process(pipeline: Pipeline) -> None:

@@ -23,9 +23,11 @@ def test_job_that_left_nothing(tmp_path, status):
     built = report.build(tmp_path / "nothing", job)
     page = render(built, tmp_path / "out")
     assert f"The job's status is {status}" in page.sections["curves"]
-    for section in ("result", "classes", "confusion", "mistakes"):
+    for section in ("result", "classes", "calibration", "confusion", "mistakes"):
         assert "predictions.csv is not among the job's artifacts" in page.sections[section]
     assert "metrics.json is not among" in page.sections["time"]
+    assert "There is no profiler-output" in page.sections["machine"]
+    assert "There is no debug-output" in page.sections["tensors"]
     assert "No tuning job belongs to this report" in page.sections["trials"]
     assert "lower lr" in page.sections["result"]
     assert dict(report.summarize(built))["Failure reason"].endswith("lower lr")
@@ -54,6 +56,20 @@ def test_no_test_channel_falls_back_to_validation_and_says_so(tmp_path):
     (folder / "predictions.csv").unlink()
     page = render(report.build(folder, describe_job()), tmp_path / "out")
     assert "no test channel" in page.sections["result"]
+
+
+def test_job_on_cached_features_has_a_test_split_without_a_channel(tmp_path):
+    job = describe_job(InputDataConfig=[{"ChannelName": "features"}])
+    features = {"fingerprint": "9f2c", "engine": "openvino f32", "views": 2}
+    folder = write_artifacts(tmp_path / "a", features=features)
+    assert report.build(folder, job).evaluation.split == "test"
+    (folder / "predictions.csv").unlink()
+    page = render(report.build(folder, job), tmp_path / "out")
+    assert "no test channel" not in page.sections["result"]
+    assert "predictions.csv is not among" in page.sections["result"]
+    assert "fingerprint 9f2c, engine openvino f32, views 2" in page.sections["settings"]
+    (folder / "metrics.json").unlink()
+    assert "no test channel" not in report.build(folder, job).missing["evaluation"]
 
 
 def test_class_without_test_images(tmp_path):

@@ -3,8 +3,10 @@
 import json
 import math
 from collections import Counter
+from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 from report_artifacts import (
     BREEDS,
     TRIALS,
@@ -15,6 +17,7 @@ from report_artifacts import (
     render,
     write_artifacts,
 )
+from report_watched import build_watched
 
 from dogbreed_cli import report
 from dogbreed_cli.report import trials
@@ -145,6 +148,23 @@ def test_same_numbers_in_page_json_csv_and_words(full, tmp_path):
         assert line["FinalObjectiveValue"] == (
             "" if row["FinalObjectiveValue"] is None else str(row["FinalObjectiveValue"])
         )
+
+
+@pytest.mark.parametrize("kind", ["full", "watched", "failed"])
+def test_metrics_json_is_what_its_schema_says(kind, tmp_path):
+    schema = json.loads((Path(report.__file__).parent / "metrics.schema.json").read_text(encoding="utf-8"))
+    Draft202012Validator.check_schema(schema)
+    failed = describe_job(TrainingJobStatus="Failed", ModelArtifacts=None)
+    built = {
+        "full": build_full,
+        "watched": build_watched,
+        "failed": lambda folder: report.build(folder / "none", failed),
+    }[kind](tmp_path)
+    path = report.write(built, tmp_path / "out")["metrics.json"]
+    document = json.loads(path.read_text(encoding="utf-8"), parse_constant=pytest.fail)
+    assert [error.message for error in Draft202012Validator(schema).iter_errors(document)] == []
+    # No member of the first level that the schema does not name.
+    assert set(document) == set(schema["properties"])
 
 
 def test_trials_are_sorted_best_first_with_the_original_columns():

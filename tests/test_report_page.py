@@ -15,6 +15,7 @@ from report_artifacts import (
     render,
     write_artifacts,
 )
+from report_watched import SEARCHED, draw_image, write_profile, write_tensors
 
 from dogbreed_cli import report
 from dogbreed_cli.errors import DogbreedError
@@ -33,7 +34,7 @@ def test_page_is_offline_accessible_and_whole(full, tmp_path):
     assert not re.search(r"https?://", html)
     assert [name for name, count in Counter(page.ids).items() if count > 1] == []
     assert {target[1:] for target in page.fetches} <= set(page.ids)
-    assert page.tags["h1"] == 1 and page.tags["h2"] == 9 and page.tags["svg"] == 3
+    assert page.tags["h1"] == 1 and page.tags["h2"] == 13 == len(page.sections) - 1 and page.tags["svg"] == 6
     assert re.findall(r'<th(?! scope="(?:col|row)")[ >].*', html) == []
     assert all('role="img" aria-label="' in svg for svg in re.findall(r"<svg[^>]*>", html))
     assert "currentColor" in html and "#010101" not in html
@@ -75,10 +76,14 @@ def test_hostile_names_are_text(tmp_path):
 def test_133_classes_and_8000_predictions(tmp_path):
     classes = [f"{i:03}.Breed_with_a_long_name_{i}" for i in range(1, 134)]
     folder = write_artifacts(tmp_path / "a", classes=classes, images=61, epochs=30)
-    many = [describe_trial(n % 60 + 1, 0.5 + n / 100) for n in range(40)]
+    write_profile(folder / "profiler-output", seconds=1800)
+    write_tensors(folder / "debug-output", steps=240)
+    many = [describe_trial(n % 60 + 1, 0.5 + n / 100) for n in range(40)] + SEARCHED
+    images = [draw_image(number) for number in range(25)]
     began = time.perf_counter()
     built = report.build(folder, describe_job(), describe_tuning(), many)
-    page = render(built, tmp_path / "out")
+    shown = zip((row.file for row in built.evaluation.mistakes), images, strict=True)
+    page = render(report.illustrate(built, dict(shown)), tmp_path / "out")
     assert time.perf_counter() - began < 5
     assert len(built.predictions) == 8113
     assert (tmp_path / "out" / "report.html").stat().st_size < 2_000_000

@@ -97,10 +97,13 @@ def check(operation: str, request: dict[str, Any]) -> None:
 def test_training(assignments: tuple[str, ...], inputs: requests.Inputs, site: requests.Site) -> None:
     config = settings(*assignments)
     name = f"{config.project.name}-train-261122-194300"
-    request = requests.training(config, site, inputs, name, {"lr": 0.01, "batch-size": 16}, "dogbreed-tune-1")
+    request = requests.training(
+        config, site, inputs, name, {"lr": 0.01, "batch-size": 16}, {requests.TUNING_JOB_TAG: "dogbreed-tune-1"}
+    )
     check("CreateTrainingJob", request)
     assert not list(falsy(request)), "sagemaker.core would drop it"
-    assert ("DebugHookConfig" in request) == config.debugger.enabled
+    assert ("DebugHookConfig" in request) == config.debugger.aws_rules
+    assert ("debug-collections" in request["HyperParameters"]) == config.debugger.enabled
     assert hyperparameters.decode(request["HyperParameters"])["lr"] == 0.01
     assert ("pretrained" in channels(request)) == (inputs.weights is not None)
     assert hyperparameters.decode(request["HyperParameters"])["weights"] == (
@@ -143,7 +146,8 @@ def test_tuning(assignments: tuple[str, ...], warm_start: tuple[str, ...], site:
     assert not set(tuned) & set(fixed), "AWS refuses what is tuned and static too"
     # What tuning tries and what training uses are the same set of hyperparameters, but for the trials' fraction.
     full = requests.training(config, site, INPUTS, "t", {})["HyperParameters"]
-    assert {*tuned, *fixed} - {"data-fraction"} == set(full)
+    learnt = {name for name in full if not name.startswith(("debug-", "profile-"))}
+    assert {*tuned, *fixed} - {"data-fraction"} == learnt
     limits = search["ResourceLimits"]
     assert limits["MaxParallelTrainingJobs"] <= limits["MaxNumberOfTrainingJobs"] == config.tune.max_jobs
     metrics = {metric["Name"] for metric in definition["AlgorithmSpecification"]["MetricDefinitions"]}
@@ -236,7 +240,7 @@ def test_jobs_that_do_the_same_share_their_checkpoints() -> None:
 def test_everything_carries_the_tag() -> None:
     config = settings("project.name=dogs")
     made = [
-        requests.training(config, SITE, INPUTS, "j", {}, "tuning-1"),
+        requests.training(config, SITE, INPUTS, "j", {}, {requests.TUNING_JOB_TAG: "tuning-1"}),
         requests.tuning(config, SITE, INPUTS, "j"),
         *serving(config, SITE, "j").values(),
     ]
@@ -344,7 +348,9 @@ def test_snapshot(kind: str) -> None:
     noun, _, full = kind.partition("-")
     config, site = (settings(*FULL), CLOSED) if full else (settings(), SITE)
     if noun == "training":
-        request = requests.training(config, site, INPUTS, JOB, {"lr": 0.003}, "dogbreed-tune-1")
+        request = requests.training(
+            config, site, INPUTS, JOB, {"lr": 0.003}, {requests.TUNING_JOB_TAG: "dogbreed-tune-1"}
+        )
     elif noun == "tuning":
         request = requests.tuning(config, site, WITH_WEIGHTS, "dogbreed-tune-261122-194300", [EARLIER])
     else:

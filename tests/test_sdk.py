@@ -71,7 +71,9 @@ def test_what_is_sent_is_what_was_built(boto: boto3.Session, client: Any, full: 
     suffix = "full" if full else "default"
     made = serving(config, site, f"{JOB}-{suffix}")
     for resource, request in {
-        "TrainingJob": requests.training(config, site, INPUTS, f"train-{suffix}", {"lr": 0.003}, "dogbreed-tune-1"),
+        "TrainingJob": requests.training(
+            config, site, INPUTS, f"train-{suffix}", {"lr": 0.003}, {requests.TUNING_JOB_TAG: "dogbreed-tune-1"}
+        ),
         "HyperParameterTuningJob": requests.tuning(config, site, WITH_WEIGHTS, f"tune-{suffix}", [EARLIER]),
         # moto answers DescribeModel and DescribeEndpointConfig with {} for VpcConfig and DataCaptureConfig, which the
         # SDK cannot read: that must not look like a creation that failed.

@@ -16,6 +16,7 @@ import backbone
 import data
 import learning
 import model
+import profiler
 import torch
 import torchvision
 import train
@@ -30,7 +31,8 @@ results = {}
 # A debugger by itself: its module must be as it was before.
 os.environ["SMDEBUG_CONFIG_FILE_PATH"], os.environ["TRAINING_JOB_NAME"] = str(out / "goodhookconfig.json"), "test-job"
 head, loss_fn = torch.nn.Linear(3, 2), torch.nn.CrossEntropyLoss()
-debugger = train.Debugger(head, loss_fn)
+watched = (train.parse_args(["--backbone", "resnet18", "--weights", "none"]), head, head, loss_fn, train.Steps(1, 1, 1))
+debugger = train.Debugger(*watched)
 attached = len(head._forward_hooks)
 debugger.set_mode("TRAIN")
 loss_fn(head(torch.ones(4, 3)), torch.ones(4, dtype=torch.long)).backward()
@@ -42,7 +44,7 @@ results["debugger"] = {
     "left": sum(map(len, left)),
     "name": "_module_name" in vars(head),
     "job": os.environ.get("TRAINING_JOB_NAME"),
-    "again": train.Debugger(head, loss_fn).why,
+    "again": train.Debugger(*watched).why,
 }
 del os.environ["SMDEBUG_CONFIG_FILE_PATH"], os.environ["TRAINING_JOB_NAME"]
 
@@ -79,7 +81,8 @@ network.fc.requires_grad_(True)
 normalised = backbone.Normalised(network, model.IMAGENET_MEAN, model.IMAGENET_STD)
 classes = sorted(data.list_images(sys.argv[3], "valid"))
 images = data.LabelledImages(sys.argv[3], "valid", classes, args)
-nothing, timer = train.Debugger(network.fc, torch.nn.Identity()), train.PhaseTimer("train")
+nothing = train.Debugger(args, network.fc, network, torch.nn.Identity(), train.Steps(1, 1, 1))
+timer = profiler.PhaseTimer("train")
 plain = learning.CrossEntropyLoss(torch.bincount(images.labels), False, 0.0)
 still = torch.optim.SGD(network.fc.parameters(), lr=0)
 schedule = torch.optim.lr_scheduler.ConstantLR(still, 1.0)

@@ -18,6 +18,8 @@ from dogbreed_cli.inputs import find_inputs, send_inputs
 from dogbreed_cli.masking import hide_secrets
 from dogbreed_cli.options import Limit
 from dogbreed_cli.pricing import open_prices
+from dogbreed_cli.rule_watch import RuleWatch, rule_option
+from dogbreed_cli.source import find_commit
 from dogbreed_cli.waiting import check_attach, command_line, detachable, wait_options
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ Examples:
   dogbreed train --from-best
   dogbreed train --lr 0.003 --batch-size 64 --epochs 20
   dogbreed train --from-best --min-accuracy 0.8      # exit code 6 if it is worse
+  dogbreed train --epochs 50 --stop-on-rule Overfit  # exit code 6 if it was stopped
   dogbreed train --from-best --spot --budget 5 --yes # exit code 7 if it may cost more
   dogbreed train --attach dogbreed-train-261122-194300"""
 )
@@ -47,6 +50,7 @@ Examples:
 @click.option("--spot/--no-spot", default=None, help="Spot instances: cheaper, may be interrupted.")
 @click.option("--max-run", type=int, metavar="SECONDS", help="The job is stopped after this time.")
 @click.option("--min-accuracy", type=Limit(0, 1), help="Quality gate on the test accuracy (exit code 6).")
+@rule_option
 @click.option("--name", help="The job's name (default: PROJECT-train-<time>).")
 @click.option("--dry-run", is_flag=True, help="Print the request and create nothing.")
 @click.option("--budget", type=Limit(min=0), metavar="USD", help="Refuse what may cost more (exit code 7).")
@@ -58,6 +62,7 @@ def train(
     from_best: bool,
     tuning_job: str | None,
     min_accuracy: float | None,
+    stop_on_rule: tuple[str, ...],
     name: str | None,
     dry_run: bool,
     budget: float | None,
@@ -76,6 +81,8 @@ def train(
     config = app.config(train=options, features={"enabled": features})
     if min_accuracy is not None and not wait:
         raise UsageError("--min-accuracy needs the end of the job", "--no-wait returns before it", "leave one out")
+    if stop_on_rule and not wait:
+        raise UsageError("--stop-on-rule judges the job while it runs", "--no-wait does not look", "leave one out")
     if name:
         jobs.check_name(name, config.project.name)
     check_attach(attach, wait)
@@ -94,13 +101,15 @@ def train(
             app.console.note(f"best of {tuning_job}: {say_values(hyperparameters)}")
         given = {"lr": options["lr"], "batch-size": options["batch_size"], "epochs": options["epochs"]}
         hyperparameters |= {key: value for key, value in given.items() if value is not None}
+        origin = {requests.TUNING_JOB_TAG: tuning_job, requests.COMMIT_TAG: find_commit()}
+        made_from = {tag: value for tag, value in origin.items() if value}
         site = session.training_site()
         inputs = find_inputs(config, session, site)
         plan = plan_features(config, session, site, inputs, set(hyperparameters), prices)
         inputs, features_cost = plan.inputs, plan.cost
 
         def build(name: str) -> dict[str, Any]:
-            return requests.training(config, site, inputs, name, hyperparameters, tuning_job)
+            return requests.training(config, site, inputs, name, hyperparameters, made_from)
 
         request = build(name or f"{config.project.name}-train")
         cost = price_training(prices, request)
@@ -128,8 +137,11 @@ def train(
         data = {"training_job": name, "status": "InProgress", **members}
         app.console.result(data, f"{name}\nto follow it: {again}")
         return
+    watch = RuleWatch(stop_on_rule)
     with detachable(again):
-        description = follow(app, session, name, patience, prices)
+        description = follow(app, session, name, patience, prices, watch)
+    if watch.fired and description["TrainingJobStatus"] == "Stopped":
+        raise QualityGateMissed(f"{watch.fired.rule} stopped {name}", watch.fired.evidence, watch.fired.advice)
     finish(app, description, min_accuracy, cost, features_cost)
 
 

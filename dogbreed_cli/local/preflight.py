@@ -27,7 +27,8 @@ from importlib import import_module, metadata
 warnings.simplefilter("ignore")
 backbone, weights = sys.argv[1:]
 found, missing = {"python": sys.version.split()[0]}, {}
-for name in ("torch", "torchvision", "smdebug.pytorch", "sagemaker_training", "sagemaker_pytorch_container"):
+needed = ("torch", "torchvision", "safetensors", "smdebug.pytorch", "sagemaker_training", "sagemaker_pytorch_container")
+for name in needed:
     try:
         import_module(name)
     except Exception as error:

@@ -56,6 +56,16 @@ class Training:
     backbone: str | None = None
     weights: str | None = None
     calibrated: bool | None = None
+    # How many images of each class were trained on.
+    label_counts: Mapping[str, int] = field(default_factory=dict)
+    profiler: Mapping[str, Any] = field(default_factory=dict)
+    # Which cached features were read; empty for a job that read images.
+    features: Mapping[str, Any] = field(default_factory=dict)
+    world_size: int | None = None
+    resumed_from_epoch: int | None = None
+    stopped: bool = False
+    stopped_early: str = ""
+    git_commit: str | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +124,14 @@ def read_training(path: Path, problems: list[str]) -> Training | None:
         backbone=take("backbone", str, None),
         weights=take("weights", str, None),
         calibrated=take("calibrated", bool, None),
+        label_counts=keep_numbers(take("label_counts", dict, {})),
+        profiler=take("profiler", dict, {}),
+        features=take("features", dict, {}),
+        world_size=take("world_size", int, None),
+        resumed_from_epoch=take("resumed_from_epoch", int, None),
+        stopped=take("stopped", bool, False),
+        stopped_early=take("stopped_early", str, ""),
+        git_commit=take("git_commit", str, None),
     )
 
 

@@ -1,14 +1,15 @@
-"""A report -> a folder: report.html, metrics.json and the CSV files, each written beside and renamed.
+"""A report -> a folder: report.html, metrics.json, MODEL_CARD.md, CSV files and one file for each of AWS's profiler
+rules in AWS's layout (profiler-reports/<Rule>.json), each written beside and renamed.
 
-All six are written each time, empty tables with their head line only: in a folder that held an earlier report nothing
-of that one may stay behind and be taken for this one's.
+All are written each time, empty tables with their head line only: in a folder that held an earlier report nothing of
+that one may stay behind and be taken for this one's.
 """
 
 import csv
 import io
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -16,24 +17,50 @@ from typing import Any
 from dogbreed_cli.errors import DogbreedError
 from dogbreed_cli.report import trials
 from dogbreed_cli.report.artifacts import Epoch, Prediction, column_names
+from dogbreed_cli.report.comparison import Comparison, render_comparison
 from dogbreed_cli.report.metrics import ClassScore
+from dogbreed_cli.report.model_card import write_model_card
 from dogbreed_cli.report.page import render
-from dogbreed_cli.report.report import Report, to_json
+from dogbreed_cli.report.report import Report, to_json, to_plain
+
+# As in AWS's rule-output/ProfilerReport-<number>/profiler-output/.
+AWS_FOLDER = "profiler-reports"
 
 
 def write(report: Report, folder: Path) -> dict[str, Path]:
     """The paths by file name, the page first. Raises DogbreedError when the folder cannot be written."""
+    from dogbreed_cli.report.rules import to_aws_json
+
     # Everything is computed before anything is touched.
     texts = {
         "report.html": render(report),
-        "metrics.json": json.dumps(to_json(report), ensure_ascii=False, allow_nan=False) + "\n",
+        "metrics.json": to_json_text(to_json(report)),
         "history.csv": to_csv(Epoch, report.epochs),
         "trials.csv": trials.to_csv(report.tuning.trials if report.tuning else ()),
         "per_class.csv": to_csv(ClassScore, report.evaluation.per_class if report.evaluation else ()),
         "predictions.csv": to_csv(Prediction, report.predictions),
+        "MODEL_CARD.md": write_model_card(report),
     }
+    for verdict in report.rules:
+        if verdict.kind == "profiler":
+            texts[f"{AWS_FOLDER}/{verdict.rule}.json"] = to_json_text(to_plain(to_aws_json(verdict)))
+    return write_files(folder, texts)
+
+
+def write_comparison(comparison: Comparison, folder: Path) -> dict[str, Path]:
+    """compare.html and compare.json. Raises DogbreedError as `write`."""
+    return write_files(
+        folder,
+        {"compare.html": render_comparison(comparison), "compare.json": to_json_text(to_plain(comparison))},
+    )
+
+
+def to_json_text(document: Any) -> str:
+    return json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_files(folder: Path, texts: Mapping[str, str]) -> dict[str, Path]:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         return {name: write_file(folder / name, text) for name, text in texts.items()}
     except OSError as error:
         raise DogbreedError(
@@ -44,6 +71,7 @@ def write(report: Report, folder: Path) -> dict[str, Path]:
 
 
 def write_file(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         beside.write_text(text, encoding="utf-8", newline="")

@@ -23,6 +23,15 @@ class Transition:
 
 
 @dataclass(frozen=True)
+class RuleStatus:
+    """What AWS's own rule container says of a rule: NoIssuesFound, IssuesFound, Error, ..."""
+
+    rule: str
+    status: str
+    details: str
+
+
+@dataclass(frozen=True)
 class Job:
     name: str
     status: str
@@ -43,6 +52,8 @@ class Job:
     hyperparameters: Mapping[str, Any]
     platform: Mapping[str, Any]
     transitions: tuple[Transition, ...]
+    rule_statuses: tuple[RuleStatus, ...]
+    tags: Mapping[str, str]
 
     @property
     def spot_saving(self) -> float | None:
@@ -52,7 +63,7 @@ class Job:
         return 1 - self.billable_seconds / self.training_seconds
 
 
-def read_job(description: Mapping[str, Any]) -> Job:
+def read_job(description: Mapping[str, Any], tags: Mapping[str, str] | None = None) -> Job:
     values = {name: decode_value(value) for name, value in (description.get("HyperParameters") or {}).items()}
     resources = description.get("ResourceConfig") or {}
     channels = description.get("InputDataConfig")
@@ -75,6 +86,20 @@ def read_job(description: Mapping[str, Any]) -> Job:
         hyperparameters={name: value for name, value in values.items() if not name.startswith(PLATFORM_PREFIX)},
         platform={name: value for name, value in values.items() if name.startswith(PLATFORM_PREFIX)},
         transitions=tuple(map(read_transition, description.get("SecondaryStatusTransitions") or ())),
+        rule_statuses=tuple(
+            read_rule_status(status)
+            for kind in ("DebugRuleEvaluationStatuses", "ProfilerRuleEvaluationStatuses")
+            for status in description.get(kind) or ()
+        ),
+        tags=dict(tags or {}),
+    )
+
+
+def read_rule_status(status: Mapping[str, Any]) -> RuleStatus:
+    return RuleStatus(
+        rule=status.get("RuleConfigurationName") or "unnamed rule",
+        status=status.get("RuleEvaluationStatus") or "Unknown",
+        details=status.get("StatusDetails") or "",
     )
 
 

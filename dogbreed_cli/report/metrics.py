@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from warnings import catch_warnings
 
 from dogbreed_cli.report.artifacts import Prediction
+from dogbreed_cli.report.calibration import Calibration, calibrate
 
 # statistics.NormalDist().inv_cdf(0.975), for 95 %; its import would be paid by every `dogbreed --help`.
 Z = 1.959963984540054
 TOP = 5
 MOST_PAIRS = 20
 MOST_MISTAKES = 25
+# Phases of metrics.json, and those that are parts of the first.
+TRAIN, TRAIN_PARTS = "train", ("forward", "backward", "optimizer")
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ class Evaluation:
     confusion: Confusion
     pairs: tuple[Pair, ...]
     mistakes: tuple[Prediction, ...]
+    calibration: Calibration | None
 
     @property
     def empty_classes(self) -> tuple[str, ...]:
@@ -92,9 +96,12 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Phase:
+    """`share` is that of the whole time, of `parts` too."""
+
     name: str
     seconds: float
     share: float
+    parts: tuple["Phase", ...] = ()
 
 
 def evaluate(
@@ -137,6 +144,7 @@ def evaluate(
         confusion=Confusion(names, counts, tuple(share_row(row) for row in counts)),
         pairs=find_pairs(names, counts),
         mistakes=tuple(sorted(wrong, key=rank_mistake)[:MOST_MISTAKES]),
+        calibration=calibrate(predictions),
     )
 
 
@@ -212,5 +220,15 @@ def find_pairs(names: Sequence[str], counts: Sequence[Sequence[int]]) -> tuple[P
 
 
 def share_phases(seconds: Mapping[str, float]) -> tuple[Phase, ...]:
+    """Shares of the script's whole time. What a training step consists of is told apart within `train`."""
     total = sum(seconds.values())
-    return tuple(Phase(name, spent, spent / total if total else 0.0) for name, spent in seconds.items())
+
+    def share(name: str, spent: float, parts: tuple[Phase, ...] = ()) -> Phase:
+        return Phase(name, spent, spent / total if total else 0.0, parts)
+
+    parts = tuple(share(name, spent) for name, spent in seconds.items() if name in TRAIN_PARTS)
+    whole: dict[str, float] = {}
+    for name, spent in seconds.items():
+        phase = TRAIN if name in TRAIN_PARTS else name
+        whole[phase] = whole.get(phase, 0.0) + spent
+    return tuple(share(name, spent, parts if name == TRAIN else ()) for name, spent in whole.items())

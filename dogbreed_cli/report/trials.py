@@ -9,7 +9,7 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -43,6 +43,16 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Span:
+    """What a hyperparameter could be: any number from `low` to `high`, or one of `choices`."""
+
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+    choices: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
 class Tuning:
     """A tuning job: what it looked for and what it tried, best first."""
 
@@ -52,6 +62,7 @@ class Tuning:
     objective_metric: str | None
     objective_type: str
     trials: tuple[Trial, ...]
+    ranges: Mapping[str, Span] = field(default_factory=dict)
 
     @property
     def best(self) -> Trial | None:
@@ -74,7 +85,19 @@ def read_tuning(description: Mapping[str, Any], summaries: Iterable[Mapping[str,
         objective_metric=objective.get("MetricName"),
         objective_type=objective_type,
         trials=read_trials(summaries, objective_type),
+        ranges=read_ranges(config.get("ParameterRanges") or {}),
     )
+
+
+def read_ranges(ranges: Mapping[str, Any]) -> dict[str, Span]:
+    """boto3's ParameterRanges."""
+    found = {}
+    for entry in (*ranges.get("ContinuousParameterRanges", ()), *ranges.get("IntegerParameterRanges", ())):
+        low, high = float(entry["MinValue"]), float(entry["MaxValue"])
+        found[entry["Name"]] = Span(low, high, entry.get("ScalingType") == "Logarithmic")
+    for entry in ranges.get("CategoricalParameterRanges", ()):
+        found[entry["Name"]] = Span(choices=tuple(map(decode_value, entry["Values"])))
+    return found
 
 
 def read_trials(summaries: Iterable[Mapping[str, Any] | Trial], objective_type: str = "Minimize") -> tuple[Trial, ...]:

@@ -14,6 +14,10 @@ NOTHING = "\N{EN DASH}"
 # Between a number and its unit, so that they stay on one line.
 SPACE = "\N{NO-BREAK SPACE}"
 SPLIT_NAMES = {"valid": "validation"}
+# SageMaker's types of system metrics.
+KIND_NAMES = {"cpu": "CPU", "gpu": "GPU", "memory": "Memory", "i/o": "Disk", "network": "Network"}
+USED = ("cpu", "gpu", "memory")
+UNIT_NAMES = {"%": "%", "B/s": "bytes a second", "": "a second"}
 
 
 def say_percent(share: float | None, digits: int = 1) -> str:
@@ -66,6 +70,52 @@ def say_values(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {say_value(value)}" for name, value in values.items())
 
 
+def count_noun(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def say_amount(value: float) -> str:
+    """With the prefix that leaves one to three digits before the point: 1.5 M."""
+    for prefix in ("", "k", "M", "G"):
+        if abs(value) < 999.5:
+            return f"{value:.3g}{SPACE}{prefix}".rstrip(SPACE)
+        value /= 1000
+    return f"{value:.3g}{SPACE}T"
+
+
+def say_metric(value: float, unit: str) -> str:
+    if unit == "%":
+        return f"{value:.1f}{SPACE}%"
+    amount = say_amount(value)
+    return f"{amount}{'' if SPACE in amount else SPACE}{unit}" if unit else amount
+
+
+def say_step(seconds: float) -> str:
+    return f"{1000 * seconds:.3g}{SPACE}ms" if seconds < 1 else say_duration(seconds)
+
+
+def name_kind(kind: str, unit: str) -> str:
+    """What a chart of system metrics shows: SageMaker's type, and what its numbers are."""
+    return f"{KIND_NAMES.get(kind, kind)}, {UNIT_NAMES[unit]}"
+
+
+def say_rules(report: "Report") -> str:
+    """The names of the rules that fired, and how many did not or could not be judged."""
+    states = [verdict.state for verdict in report.rules]
+    fired = [verdict.rule for verdict in report.rules if verdict.state == "triggered"]
+    told = f"{', '.join(fired)} fired" if fired else "none fired"
+    return f"{told}; {states.count('not triggered')} did not, {states.count('not evaluated')} not evaluated"
+
+
+def say_use(report: "Report") -> str | None:
+    """The mean use of processors and memory; None where the profiler has none of it."""
+    told: dict[str, str] = {}
+    for line in report.activity.lines if report.activity else ():
+        if line.unit == "%" and line.kind in USED:
+            told.setdefault(line.kind, f"{KIND_NAMES[line.kind]} {line.mean:.0f}{SPACE}%")
+    return ", ".join(told.values()) or None
+
+
 def summarize(report: "Report") -> tuple[tuple[str, str], ...]:
     """What a person wants first, as (label, text) lines: for the terminal, and for the head of the page."""
     lines = [("Job", report.job.name), ("Status", report.job.status)]
@@ -84,6 +134,8 @@ def summarize(report: "Report") -> tuple[tuple[str, str], ...]:
             lines.append(("Top-5 accuracy", say_percent(evaluation.top5.value)))
         lines.append(("Macro F1", say_number(evaluation.macro.f1)))
         lines.append(("Loss", say_number(evaluation.loss)))
+        if evaluation.calibration:
+            lines.append(("Calibration error", say_percent(evaluation.calibration.error)))
     else:
         lines.append(("Accuracy", report.missing["evaluation"]))
     if report.tuning:
@@ -91,6 +143,9 @@ def summarize(report: "Report") -> tuple[tuple[str, str], ...]:
     if report.phases:
         shares = sorted(report.phases, key=lambda phase: -phase.seconds)
         lines.append(("Time", ", ".join(f"{phase.name} {say_percent(phase.share, 0)}" for phase in shares)))
+    if use := say_use(report):
+        lines.append(("Use on average", use))
+    lines.append(("Rules", say_rules(report)))
     lines.append(("Cost", say_cost(report.cost)))
     return tuple(lines)
 
