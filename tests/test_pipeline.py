@@ -104,7 +104,7 @@ def test_report_agrees_with_the_job(pipeline: Pipeline) -> None:
     with (folder / "predictions.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert sum(row["label"] == row["prediction"] for row in rows) / len(rows) == pytest.approx(accuracy, abs=1e-6)
-    assert len(list(csv.DictReader((folder / "history.csv").open()))) == 20
+    assert len(list(csv.DictReader((folder / "history.csv").open()))) == len(shown["epochs"]) > 5
     assert len(list(csv.DictReader((folder / "trials.csv").open()))) == 4
     page = (folder / "report.html").read_text()
     assert pipeline.results["train"]["training_job"] in page
