@@ -1,6 +1,7 @@
 # Each target does all its own set-up, on a machine that has only python3 (3.11 or later) and git.
 #   make demo    run the whole job on this machine          make test    run all tests
 #   make check   format, lint, types and tests              make lock    resolve requirements.lock and image.txt anew
+#   make check-containers   the debugger's hook with the numpy and protobuf of current AWS containers
 #   make bench   measure against torchvision's references, timm and fastai (a quarter of an hour, alone on the machine)
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ RESOLVE := $(UV) pip compile --quiet --universal --python-version 3.11 --no-emit
 # A file's tests share what they set up, so a file stays with one worker.
 TEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-.PHONY: setup demo test check bench lock clean
+.PHONY: setup demo test check check-containers bench lock clean
 
 setup: .venv/installed
 	@$(BIN)/python -m dogbreed_cli.local.image
@@ -37,6 +38,11 @@ check: setup
 	$(BIN)/mypy
 	$(TEST)
 
+check-containers: setup
+	@$(UV) venv --quiet --allow-existing --python $(BIN)/python .venv-containers
+	@$(UV) pip install --quiet --python .venv-containers/bin/python --requirements tests/containers.txt
+	DOGBREED_CONTAINER_PYTHON=$(CURDIR)/.venv-containers/bin/python $(BIN)/python -m pytest tests/test_debug_hook.py
+
 bench: setup .venv-bench/installed
 	$(BIN)/python benchmarks/run.py $(BENCH)
 
@@ -54,4 +60,4 @@ lock: $(UV)
 	  --output-file benchmarks/requirements.lock
 
 clean:
-	rm -rf .venv .venv-bench .bench demo
+	rm -rf .venv .venv-bench .venv-containers .bench demo
