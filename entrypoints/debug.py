@@ -16,8 +16,8 @@ from pathlib import Path
 
 from distributed import is_main, say
 
-SAVINGS = 40  # of gradients, weights and biases over a whole job
-LOSS_SAVINGS = {"train": 100, "eval": 25}  # each loss of a step is a file of its own
+SAVINGS = 25  # of gradients, weights and biases over a whole job
+LOSS_SAVINGS = {"train": 50, "eval": 15}  # each loss of a step is a file of its own
 # Whole tensors beyond this cost seconds of compressing and uploading output.tar.gz: then their reductions are saved.
 MOST_BYTES = 32 * 2**20
 REDUCTIONS = "mean,abs_mean,min,max,std,l2"

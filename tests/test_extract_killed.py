@@ -12,7 +12,7 @@ from entrypoint_runs import ALONE, COMMON, ENTRYPOINTS, channels
 
 FORK = Path(__file__).with_name("fork_trainings.py")
 BASE = [*COMMON, "--weights", "none", "--precision", "fp32", "--engine", "torch"]
-LEARN = [*BASE, "--epochs", "60", "--patience", "0", "--features", "whole/model"]
+LEARN = [*BASE, "--epochs", "300", "--patience", "0", "--features", "whole/model"]
 SHARDS = 17  # of 8 images or less: of 80, 28 and 18
 KILLS = 5
 EXTRACTS = "engine torch f32;"  # what is said just before
