@@ -180,8 +180,8 @@ class Machine:
 
     def worker(self, name: str) -> psutil.Process:
         """The worker process of a job or endpoint."""
-        found = [process for process in self.processes() if "dogbreed_cli.local.worker" in process.cmdline()]
-        return next(process for process in found if name in process.cmdline())
+        found = [process for process in self.processes() if "dogbreed_cli.local.worker" in command(process)]
+        return next(process for process in found if name in command(process))
 
     def error(self, operation: str, **request: Any) -> tuple[str, str]:
         """(code, message) of the error that the operation must answer with."""
@@ -210,6 +210,14 @@ def kill_all(machine: Machine) -> bool:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     return not found
+
+
+def command(process: psutil.Process) -> list[str]:
+    """Its command line; nothing of one that has ended since it was listed."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
 
 
 def is_gone(process: psutil.Process) -> bool:

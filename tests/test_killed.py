@@ -8,6 +8,7 @@ from typing import Any
 
 import psutil
 from conftest import Dogbreed, processes_of, read_until, wait_for
+from local_jobs import command
 
 from dogbreed_cli.local import Home, connect
 
@@ -17,7 +18,7 @@ def find_process(folder: Path, *words: str) -> psutil.Process:
 
     def find() -> psutil.Process | None:
         for process in processes_of(folder):
-            if all(word in " ".join(process.cmdline()) for word in words):
+            if all(word in " ".join(command(process)) for word in words):
                 return process
         return None
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 from conftest import wait_for
-from local_jobs import Machine, machine_in
+from local_jobs import Machine, command, machine_in
 
 from dogbreed_cli.local import ROLE_ARN
 from dogbreed_cli.source import pack
@@ -106,11 +106,11 @@ def delete(machine: Machine, name: str) -> None:
 
 
 def processes(machine: Machine, name: str) -> list[psutil.Process]:
-    return [one for one in machine.processes() if any(f"endpoint.{name}/" in a or a == name for a in one.cmdline())]
+    return [one for one in machine.processes() if any(f"endpoint.{name}/" in a or a == name for a in command(one))]
 
 
 def servers(machine: Machine, name: str) -> list[psutil.Process]:
-    return [one for one in processes(machine, name) if any(a.endswith("serving_app.py") for a in one.cmdline())]
+    return [one for one in processes(machine, name) if any(a.endswith("serving_app.py") for a in command(one))]
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 from conftest import wait_for
-from local_jobs import Machine, is_gone, machine_in
+from local_jobs import Machine, command, is_gone, machine_in
 from test_local_endpoints import create, delete, invoke, make_config, servers, settled, status
 from test_local_tuning import TRIAL, request
 
@@ -110,7 +110,7 @@ def test_training_process_under_the_real_toolkit(real: Machine, which: str) -> N
     job = real.ended(f"victim-{which}", 20)
     assert job["TrainingJobStatus"] == "Failed"
     assert ("SIGKILL" if which == "toolkit" else "ExecuteUserScriptError") in job["FailureReason"]
-    wait_for(lambda: not [one for one in real.processes() if f"victim-{which}" in " ".join(one.cmdline())], 10)
+    wait_for(lambda: not [one for one in real.processes() if f"victim-{which}" in " ".join(command(one))], 10)
     wait_for(lambda: is_gone(leader))
     wait_for(lambda: is_gone(script))
 
