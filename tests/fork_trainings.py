@@ -22,8 +22,9 @@ from pathlib import Path
 
 sys.path.insert(0, sys.argv[1])
 
+import torch._dynamo  # which the first optimizer of a process imports: seconds, here once for all forks
 import torch.distributed
-import train  # noqa: F401  imported once, for all forks
+import train  # noqa: F401
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 

@@ -12,7 +12,7 @@ from entrypoint_runs import ALONE, COMMON, ENTRYPOINTS, channels
 
 FORK = Path(__file__).with_name("fork_trainings.py")
 BASE = [*COMMON, "--weights", "none", "--precision", "fp32", "--engine", "torch"]
-LEARN = [*BASE, "--epochs", "300", "--patience", "0", "--features", "whole/model"]
+LEARN = [*BASE, "--epochs", "200", "--patience", "0", "--features", "whole/model"]
 SHARDS = 17  # of 8 images or less: of 80, 28 and 18
 KILLS = 5
 EXTRACTS = "engine torch f32;"  # what is said just before
@@ -37,9 +37,10 @@ def runs(image_python, images, tmp_path_factory):
     plan |= {"extract-end": small | keep("shards"), "two-end": small | keep("ranks") | {"world": 2}}
     plan["learnt"] = {"argv": LEARN}
     for n in range(KILLS):
-        # In the imports, the first epoch, or later; torch needs seconds for its first optimizer.
-        words, most = ("epoch=", 0.5) if n % 2 else ("classes, images", 4)
-        plan[f"train-{n}"] = {"argv": LEARN, **keep("epochs"), "kill_after": ["SIGKILL", words, rng.uniform(0, most)]}
+        # After a step, or at any moment: before the first epoch, or in the middle of writing a checkpoint.
+        after_step = {"kill": ["SIGKILL", 0, rng.randrange(6, 60)]}
+        after_seconds = {"kill_after": ["SIGKILL", "classes, images", rng.uniform(0, 0.5)]}
+        plan[f"train-{n}"] = {"argv": LEARN, **keep("epochs"), **(after_step if n % 2 else after_seconds)}
     plan["train-end"] = {"argv": LEARN, **keep("epochs")}
     plan["refused"] = {**small, "set": {"engine.MOST_NOISE": -1.0}}
     plan["refused"]["argv"] = [word if word != "torch" else "auto" for word in small["argv"]]
