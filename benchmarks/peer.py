@@ -10,6 +10,28 @@ import sys
 import time
 from pathlib import Path
 
+import torch
+
+
+class WithAmp:
+    """A peer with `model` and `valid_loader` that can do bfloat16 autocast and channels last."""
+
+    def use_amp(self, amp):
+        self.amp = amp
+        if amp:
+            self.model.to(memory_format=torch.channels_last)
+
+    def forward(self, images):
+        if self.amp:
+            images = images.contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.amp):
+            return self.model(images)
+
+    def warm_up(self):
+        with torch.inference_mode():
+            self.model.eval()
+            self.forward(next(iter(self.valid_loader))[0])
+
 
 def run(build):
     args = parse_args()

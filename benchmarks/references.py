@@ -14,7 +14,7 @@ from torchvision.transforms import InterpolationMode
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class References:
+class References(peer.WithAmp):
     def __init__(self, args):
         torch.manual_seed(args.seed)
         size, bilinear = args.image_size, InterpolationMode.BILINEAR
@@ -45,22 +45,9 @@ class References:
         self.model.load_state_dict(torch.load(args.weights))
         self.model.requires_grad_(False)
         self.model.fc = nn.Linear(self.model.fc.in_features, len(train_set.classes))
-        self.amp = args.amp
-        if args.amp:
-            self.model.to(memory_format=torch.channels_last)
+        self.use_amp(args.amp)
         self.criterion = nn.CrossEntropyLoss()
         self.optimizer = torch.optim.SGD(self.model.fc.parameters(), lr=args.lr, momentum=0.9, weight_decay=1e-4)
-
-    def forward(self, images):
-        if self.amp:
-            images = images.contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.amp):
-            return self.model(images)
-
-    def warm_up(self):
-        with torch.inference_mode():
-            self.model.eval()
-            self.forward(next(iter(self.valid_loader))[0])
 
     def train(self):
         self.model.train()

@@ -11,7 +11,7 @@ from timm.optim import create_optimizer_v2
 from torch import nn
 
 
-class Timm:
+class Timm(peer.WithAmp):
     def __init__(self, args):
         utils.random_seed(args.seed, 0)
         device = torch.device("cpu")
@@ -27,22 +27,9 @@ class Timm:
         self.model.load_state_dict(torch.load(args.weights))  # timm's names are torchvision's here
         self.model.reset_classifier(classes)
         utils.freeze(self.model, [name for name, _ in self.model.named_children() if name != "fc"])
-        self.amp = args.amp
-        if args.amp:
-            self.model.to(memory_format=torch.channels_last)
+        self.use_amp(args.amp)
         self.optimizer = create_optimizer_v2(self.model, opt="sgd", lr=args.lr, weight_decay=2e-5, momentum=0.9)
         self.loss_fn = nn.CrossEntropyLoss()
-
-    def forward(self, images):
-        if self.amp:
-            images = images.contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.amp):
-            return self.model(images)
-
-    def warm_up(self):
-        with torch.inference_mode():
-            self.model.eval()
-            self.forward(next(iter(self.valid_loader))[0])
 
     def train(self):
         self.model.train()

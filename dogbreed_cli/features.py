@@ -18,7 +18,6 @@ from dogbreed_cli import features_requests, jobs
 from dogbreed_cli.costs import JobCost, price_training, say_cost
 from dogbreed_cli.errors import Interrupted, JobFailed, UsageError, WaitTimedOut
 from dogbreed_cli.following import Patience, follow
-from dogbreed_cli.inputs import find_manifest
 from dogbreed_cli.requests import Inputs, Site
 from dogbreed_cli.weights import kind_of
 
@@ -54,10 +53,15 @@ def features_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def plan_features(
-    config: Config, session: Session, site: Site, inputs: Inputs, varied: set[str], prices: PriceList | None
+    config: Config,
+    session: Session,
+    site: Site,
+    inputs: Inputs,
+    manifest: Manifest,
+    varied: set[str],
+    prices: PriceList | None,
 ) -> FeaturesPlan:
     """Looks, and creates nothing. `varied` are hyperparameters that are not the config's."""
-    manifest = find_manifest(config, session)
     why = why_none(config, manifest, varied)
     if config.train.optimizer == "lbfgs" and (why or config.train.unfreeze != "none"):
         why = why or f"train.unfreeze is {config.train.unfreeze}"

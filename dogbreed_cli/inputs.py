@@ -19,11 +19,10 @@ if TYPE_CHECKING:
 NEEDS_NETWORK = "requirements.txt"
 
 
-def find_inputs(config: Config, session: Session, site: Site) -> Inputs:
-    """Where everything is or will be; sends nothing. Raises DogbreedError when the images are not (all) uploaded."""
+def find_inputs(config: Config, session: Session, site: Site, manifest: Manifest) -> Inputs:
+    """Where everything is or will be; sends nothing."""
     from dogbreed_cli.source import locate_source
 
-    manifest = find_manifest(config, session)
     data = f"s3://{session.bucket}/{data_prefix(config)}"
     weights = locate_weights(config, session)
     if site.network_isolation and kind_of(config.model.weights) == "name":

@@ -120,9 +120,8 @@ def list_training_jobs(
     client: Any, project: str, kinds: tuple[str, ...] = (TRAINING,), **filters: Any
 ) -> Iterator[dict[str, Any]]:
     """The project's training jobs of these kinds, newest first."""
-    pages = client.get_paginator("list_training_jobs").paginate(
-        NameContains=f"{project}-", SortBy="CreationTime", SortOrder="Descending", PaginationConfig=PAGE, **filters
-    )
+    asked = {"NameContains": f"{project}-", "SortBy": "CreationTime", "SortOrder": "Descending", **filters}
+    pages = client.get_paginator("list_training_jobs").paginate(PaginationConfig=PAGE, **asked)
     for page in pages:
         for summary in page["TrainingJobSummaries"]:
             name = summary["TrainingJobName"]
@@ -133,15 +132,8 @@ def list_training_jobs(
 
 def list_features_jobs(client: Any, project: str, stem: str) -> list[dict[str, Any]]:
     """All attempts at one features job, newest first."""
-    pages = client.get_paginator("list_training_jobs").paginate(
-        NameContains=stem, SortBy="CreationTime", SortOrder="Descending", PaginationConfig=PAGE
-    )
-    found = [summary for page in pages for summary in page["TrainingJobSummaries"]]
-    return [
-        summary
-        for summary in found
-        if summary["TrainingJobName"].startswith(stem) and belongs(client, summary["TrainingJobArn"], project)
-    ]
+    found = list_training_jobs(client, project, (FEATURES,), NameContains=stem)
+    return [summary for summary in found if summary["TrainingJobName"].startswith(stem)]
 
 
 def list_tuning_jobs(client: Any, project: str, **filters: Any) -> Iterator[dict[str, Any]]:

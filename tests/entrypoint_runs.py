@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from dogbreed_cli.local.training import START_TOOLKIT
 
 ENTRYPOINTS = Path(__file__).parents[1] / "entrypoints"
+FORK = Path(__file__).with_name("fork_trainings.py")
 COLOURS = {
     "001.Affenpinscher": (200, 60, 50),
     "002.Beagle": (60, 170, 80),
@@ -54,6 +55,41 @@ def draw_images(root):
 
 def channels(root):
     return [part for split in ("train", "valid", "test") for part in (f"--{split}", str(root / split))]
+
+
+# ---- trainings in forks of one process
+
+
+def run_forked(python, out, plan):
+    """({name: exit codes}, `out`), which has <name>.log, <name>/model and <name>/output of each run of the plan."""
+    done = subprocess.run(
+        [python, str(FORK), str(ENTRYPOINTS), str(out), json.dumps(plan)],
+        env=ALONE | {"SAGEMAKER_BASE_DIR": str(out)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1]), out
+
+
+def said(runs, name):
+    """The log of one of them."""
+    return (runs[1] / f"{name}.log").read_text()
+
+
+def read_output(folder):
+    """(metrics.json, history without its seconds, the rows of predictions.csv) of an output folder."""
+    rows = read_csv(folder / "history.csv")
+    history = [{key: float(value) for key, value in row.items() if key != "seconds"} for row in rows]
+    return json.loads((folder / "metrics.json").read_text()), history, read_csv(folder / "predictions.csv")
+
+
+def result(runs, name):
+    """`read_output` of one of them, every process of which has to have ended well."""
+    assert set(runs[0][name]) == {0}, said(runs, name)
+    return read_output(runs[1] / name / "output")
 
 
 # ---- the training toolkit

@@ -10,9 +10,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from entrypoint_runs import ALONE, ENTRYPOINTS, channels
+from entrypoint_runs import ALONE, ENTRYPOINTS, channels, run_forked, said
 
-FORK = Path(__file__).with_name("fork_trainings.py")
 READ = Path(__file__).with_name("read_trials.py")
 EPOCHS = 3
 STEPS = 5  # an epoch: 80 images in batches of 16
@@ -82,16 +81,7 @@ def runs(python, images, tmp_path_factory):
         "blocked": {"argv": [*LEARN, *features, *HEAD]},
         "none": {"argv": [*LEARN, *features]},
     }  # fmt: skip
-    done = subprocess.run(
-        [python, str(FORK), str(ENTRYPOINTS), str(out), json.dumps(plan)],
-        env=ALONE | {"SAGEMAKER_BASE_DIR": str(out)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1]), out
+    return run_forked(python, out, plan)
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +99,7 @@ def tensors(python, runs):
 
 def metrics_of(runs, name):
     codes, out = runs
-    assert set(codes[name]) == {0}, (out / f"{name}.log").read_text()
+    assert set(codes[name]) == {0}, said(runs, name)
     return json.loads((out / name / "output/metrics.json").read_text())
 
 

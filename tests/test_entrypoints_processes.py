@@ -1,19 +1,15 @@
 """train.py in several processes and interrupted: under torchrun as AWS's toolkit starts it, and in forked ranks."""
 
-import csv
 import json
 import random
 import re
 import shutil
 import signal
-import subprocess
-from pathlib import Path
 
 import pytest
-from entrypoint_runs import ALONE, ENTRYPOINTS, channels, draw, run_toolkit
+from entrypoint_runs import channels, draw, read_output, result, run_forked, run_toolkit, said
 from PIL import Image
 
-FORK = Path(__file__).with_name("fork_trainings.py")
 COLOURS = ("001.Affenpinscher", "002.Beagle")
 EPOCHS = 3
 STEPS = 3  # an epoch: 18 images in batches of 8
@@ -128,41 +124,12 @@ def forked(image_python, flat, drawn, tmp_path_factory):
             "environment": [{"SM_CHANNEL_TRAIN": str(root / "train")} for root in (flat, drawn)],
         },
     }
-    done = subprocess.run(
-        [image_python, str(FORK), str(ENTRYPOINTS), str(out), json.dumps(runs)],
-        env=ALONE | {"SAGEMAKER_BASE_DIR": str(out)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1]), out
-
-
-def read(output):
-    """(metrics.json, history without its seconds, the rows of predictions.csv) of an output folder."""
-    tables = {}
-    for name in ("history", "predictions"):
-        with (output / f"{name}.csv").open(newline="") as file:
-            tables[name] = list(csv.DictReader(file))
-    history = [{name: float(value) for name, value in row.items() if name != "seconds"} for row in tables["history"]]
-    return json.loads((output / "metrics.json").read_text()), history, tables["predictions"]
-
-
-def result(forked, name):
-    codes, out = forked
-    assert set(codes[name]) == {0}, (out / f"{name}.log").read_text()
-    return read(out / name / "output")
-
-
-def said(forked, name):
-    return (forked[1] / f"{name}.log").read_text()
+    return run_forked(image_python, out, runs)
 
 
 def test_two_processes_learn_what_one_does_in_batches_twice_as_large(job, forked):
     base, log = job
-    metrics, history, predictions = read(base / "output/data")
+    metrics, history, predictions = read_output(base / "output/data")
     alone, history_alone, predictions_alone = result(forked, "flat")
     assert (metrics["world_size"], alone["world_size"]) == (2, 1)
     assert "2 processes: batches of 2 x 4 = 8" in log
@@ -179,7 +146,7 @@ def test_only_rank_0_speaks_writes_and_has_the_debugger(job):
     base, log = job
     assert len(re.findall(r"^epoch=\d+ ", log, re.MULTILINE)) == EPOCHS
     assert log.count("debugger: saving tensors") == 1
-    assert read(base / "output/data")[0]["debugger"]["hook"] is True
+    assert read_output(base / "output/data")[0]["debugger"]["hook"] is True
     assert (base / "output/tensors/training_job_end.ts").exists()
     assert {path.name for path in (base / "output/tensors/collections/000000000").iterdir()} == {
         "worker_0_collections.json"

@@ -4,13 +4,10 @@ import json
 import random
 import re
 import signal
-import subprocess
-from pathlib import Path
 
 import pytest
-from entrypoint_runs import ALONE, COMMON, ENTRYPOINTS, channels
+from entrypoint_runs import COMMON, channels, run_forked, said
 
-FORK = Path(__file__).with_name("fork_trainings.py")
 BASE = [*COMMON, "--weights", "none", "--precision", "fp32", "--engine", "torch"]
 LEARN = [*BASE, "--epochs", "200", "--patience", "0", "--features", "whole/model"]
 SHARDS = 17  # of 8 images or less: of 80, 28 and 18
@@ -44,20 +41,7 @@ def runs(image_python, images, tmp_path_factory):
     plan["train-end"] = {"argv": LEARN, **keep("epochs")}
     plan["refused"] = {**small, "set": {"engine.MOST_NOISE": -1.0}}
     plan["refused"]["argv"] = [word if word != "torch" else "auto" for word in small["argv"]]
-    done = subprocess.run(
-        [image_python, str(FORK), str(ENTRYPOINTS), str(out), json.dumps(plan)],
-        env=ALONE | {"SAGEMAKER_BASE_DIR": str(out)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1]), out
-
-
-def said(runs, name):
-    return (runs[1] / f"{name}.log").read_text()
+    return run_forked(image_python, out, plan)
 
 
 def shards(runs, name):

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from entrypoint_runs import ALONE, ENTRYPOINTS, channels
+from entrypoint_runs import ALONE, ENTRYPOINTS, channels, run_forked, said
 
-FORK = Path(__file__).with_name("fork_trainings.py")
 READ = Path(__file__).with_name("read_metrics.py")
 EPOCHS, STEPS, EVALUATIONS = 3, 5, 2  # 80 images in batches of 16, 28 to validate on
 SMALL = ["--backbone", "resnet18", "--image-size", "32", "--weights", "none"]
@@ -58,21 +57,12 @@ def runs(image_python, images, tmp_path_factory):
         "none": {"argv": [*LEARN, *features]},
     }
     began = time.time()
-    done = subprocess.run(
-        [image_python, str(FORK), str(ENTRYPOINTS), str(out), json.dumps(plan)],
-        env=ALONE | {"SAGEMAKER_BASE_DIR": str(out)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1]), out, began
+    return *run_forked(image_python, out, plan), began
 
 
 def metrics_of(runs, name):
     codes, out, _ = runs
-    assert set(codes[name]) == {0}, (out / f"{name}.log").read_text()
+    assert set(codes[name]) == {0}, said(runs, name)
     return json.loads((out / name / "output/metrics.json").read_text())
 
 
@@ -272,8 +262,8 @@ def test_a_profiler_that_cannot_write_fails_nothing_and_says_so(runs):
     metrics = metrics_of(runs, "blocked")
     assert "test:loss" in metrics
     assert metrics["profiler"]["files"] == 0
-    for said in ("the timeline cannot be written", "system metrics end early"):
-        assert said in metrics["profiler"]["why"]
+    for words in ("the timeline cannot be written", "system metrics end early"):
+        assert words in metrics["profiler"]["why"]
     assert "WARNING: profiler: " in (runs[1] / "blocked.log").read_text()
 
 

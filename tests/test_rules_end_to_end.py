@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import random
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from entrypoint_runs import ALONE, COLOURS, ENTRYPOINTS, channels, draw
+from entrypoint_runs import COLOURS, channels, draw, run_forked
 
 from dogbreed_cli.report import build
 from dogbreed_cli.report.rules import Verdict
 
-FORK = Path(__file__).with_name("fork_trainings.py")
 WATCHED = ["--debug-collections", "losses,gradients,weights,biases", "--debug-save-interval", "1"]
 WATCHED += ["--profile-interval", "100", "--patience", "0", "--workers", "0"]
 
@@ -44,15 +41,7 @@ def jobs(image_python: Path, images: Path, large: Path, tmp_path_factory: pytest
         "overfitting": [*small, "--epochs", "40", "--data-fraction", "0.1", "--lr", "0.03"],
         "waiting": [*big, "--epochs", "2"],
     }
-    done = subprocess.run(
-        [image_python, str(FORK), str(ENTRYPOINTS), str(out), json.dumps({n: {"argv": a} for n, a in runs.items()})],
-        env=ALONE | {"SAGEMAKER_BASE_DIR": str(out)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1]), out
+    return run_forked(image_python, out, {n: {"argv": a} for n, a in runs.items()})
 
 
 def judge(jobs: Any, name: str) -> dict[str, Verdict]:

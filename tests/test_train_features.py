@@ -1,16 +1,11 @@
 """Training on cached features: the numbers that images give, without an image; what only features can do."""
 
-import csv
-import json
 import math
 import re
-import subprocess
-from pathlib import Path
 
 import pytest
-from entrypoint_runs import ALONE, ENTRYPOINTS, channels
+from entrypoint_runs import channels, result, run_forked, said
 
-FORK = Path(__file__).with_name("fork_trainings.py")
 EPOCHS = 3
 MODEL = {"backbone": "resnet18", "image-size": 64, "weights": "none", "engine": "torch", "precision": "fp32"}
 CUTS = {"plain": [], "views": ["--views", "2"], "layer4": ["--unfreeze", "layer4", "--lr", "1e-4"]}
@@ -48,33 +43,7 @@ def runs(image_python, images, tmp_path_factory):
         "other-seed": {"argv": [*plain, "--seed", "1"]},
         "lbfgs-images": {"argv": [*base, "--optimizer", "lbfgs", *channels(images)]},
     }
-    done = subprocess.run(
-        [image_python, str(FORK), str(ENTRYPOINTS), str(out), json.dumps(plan)],
-        env=ALONE | {"SAGEMAKER_BASE_DIR": str(out)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1]), out
-
-
-def said(runs, name):
-    return (runs[1] / f"{name}.log").read_text()
-
-
-def result(runs, name):
-    """(metrics.json, rows of history.csv as numbers without the seconds, rows of predictions.csv)."""
-    codes, out = runs
-    assert set(codes[name]) == {0}, said(runs, name)
-    tables = {}
-    for table in ("history", "predictions"):
-        with (out / name / "output" / f"{table}.csv").open(newline="") as file:
-            tables[table] = list(csv.DictReader(file))
-    history = [{key: float(value) for key, value in row.items() if key != "seconds"} for row in tables["history"]]
-    metrics = json.loads((out / name / "output/metrics.json").read_text())
-    return metrics, history, tables["predictions"]
+    return run_forked(image_python, out, plan)
 
 
 @pytest.mark.parametrize("cut", CUTS)

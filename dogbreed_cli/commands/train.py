@@ -14,7 +14,7 @@ from dogbreed_cli.errors import DogbreedError, QualityGateMissed, UsageError
 from dogbreed_cli.features import as_members, complete, features_option, plan_features, say_plan
 from dogbreed_cli.following import Patience, follow
 from dogbreed_cli.hyperparameters import decode
-from dogbreed_cli.inputs import find_inputs, send_inputs
+from dogbreed_cli.inputs import find_inputs, find_manifest, send_inputs
 from dogbreed_cli.masking import hide_secrets
 from dogbreed_cli.options import Limit
 from dogbreed_cli.pricing import open_prices
@@ -104,8 +104,9 @@ def train(
         origin = {requests.TUNING_JOB_TAG: tuning_job, requests.COMMIT_TAG: find_commit()}
         made_from = {tag: value for tag, value in origin.items() if value}
         site = session.training_site()
-        inputs = find_inputs(config, session, site)
-        plan = plan_features(config, session, site, inputs, set(hyperparameters), prices)
+        manifest = find_manifest(config, session)
+        inputs = find_inputs(config, session, site, manifest)
+        plan = plan_features(config, session, site, inputs, manifest, set(hyperparameters), prices)
         inputs, features_cost = plan.inputs, plan.cost
 
         def build(name: str) -> dict[str, Any]:
@@ -113,10 +114,11 @@ def train(
 
         request = build(name or f"{config.project.name}-train")
         cost = price_training(prices, request)
+        members = {**as_members(request, features_cost), **as_member(cost)}
         check_budget(cost, budget, features_cost)
         if dry_run:
             sent = [hide_secrets(one) for one in (plan.request, request) if one]
-            app.console.write_json({"dry_run": sent, **as_members(request, features_cost), **as_member(cost)})
+            app.console.write_json({"dry_run": sent, **members})
             return
         say_plan(app, plan)
         show_plan(app, config, session, hyperparameters, cost)
@@ -133,7 +135,6 @@ def train(
         app.console.note(f"training job {name}")
     again = command_line("train", "--attach", name)
     if not wait:
-        members = {**as_members(request, features_cost), **as_member(cost)}
         data = {"training_job": name, "status": "InProgress", **members}
         app.console.result(data, f"{name}\nto follow it: {again}")
         return

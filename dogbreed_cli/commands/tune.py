@@ -22,7 +22,7 @@ from dogbreed_cli.features import (
     say_plan,
 )
 from dogbreed_cli.following import Patience, poll
-from dogbreed_cli.inputs import find_inputs, send_inputs
+from dogbreed_cli.inputs import find_inputs, find_manifest, send_inputs
 from dogbreed_cli.masking import hide_secrets
 from dogbreed_cli.options import Limit
 from dogbreed_cli.pricing import open_prices
@@ -88,8 +88,9 @@ def tune(
     else:
         check_ranges(config)
         site = session.training_site()
-        inputs = find_inputs(config, session, site)
-        plan = plan_features(config, session, site, inputs, set(config.tune.ranges), prices)
+        manifest = find_manifest(config, session)
+        inputs = find_inputs(config, session, site, manifest)
+        plan = plan_features(config, session, site, inputs, manifest, set(config.tune.ranges), prices)
         inputs, features_cost = plan.inputs, plan.cost
         request = requests.tuning(config, site, inputs, f"{config.project.name}-tune", warm_start)
         cost = price_tuning(prices, request)
@@ -120,8 +121,8 @@ def tune(
         app.console.result(data, f"{name}\nto follow it: {again}")
         return
     with detachable(again):
-        description = follow(app, session, name, patience)
-    finish(app, session, description, cost, features_cost)
+        description, features_job = follow(app, session, name, patience)
+    finish(app, session, description, features_job, cost, features_cost)
 
 
 def check_ranges(config: Config) -> None:
@@ -144,17 +145,20 @@ def show_plan(app: App, config: Config, session: Session, cost: JobCost | None) 
         app.console.note(say_cost(cost))
 
 
-def follow(app: App, session: Session, name: str, patience: Patience) -> dict[str, Any]:
-    """A live table on a terminal; elsewhere a line for each trial that ends."""
+def follow(app: App, session: Session, name: str, patience: Patience) -> tuple[dict[str, Any], tuple[Trial, ...]]:
+    """A live table on a terminal; elsewhere a line for each trial that ends. The last description, and the row of the
+    features job."""
     client, told = session.client("sagemaker"), set[str]()
 
     def describe() -> dict[str, Any]:
         return jobs.describe_tuning_job(client, name)
 
     description: dict[str, Any] = {}
-    features_job = find_features_job(client, describe())
+    features_job: tuple[Trial, ...] | None = None
     with app.console.live() as redraw:
         for description in poll(describe, "HyperParameterTuningJobStatus", session.poll_seconds, patience):
+            if features_job is None:
+                features_job = find_features_job(client, description)
             trials = trials_of(client, description)
             redraw(draw(features_job + trials, app.console.stderr.width, f"{name}: {progress(description)}"))
             for trial in trials:
@@ -163,7 +167,7 @@ def follow(app: App, session: Session, name: str, patience: Patience) -> dict[st
                 if known and trial.status in jobs.ENDED and trial.name not in told:
                     told.add(trial.name)
                     app.console.note(say(trial, description))
-    return description
+    return description, features_job or ()
 
 
 def progress(description: dict[str, Any]) -> str:
@@ -227,11 +231,15 @@ def show(value: Any) -> str:
 
 
 def finish(
-    app: App, session: Session, description: dict[str, Any], cost: JobCost | None, features_cost: JobCost | None
+    app: App,
+    session: Session,
+    description: dict[str, Any],
+    features_job: tuple[Trial, ...],
+    cost: JobCost | None,
+    features_cost: JobCost | None,
 ) -> None:
-    client = session.client("sagemaker")
     name, status = description["HyperParameterTuningJobName"], description["HyperParameterTuningJobStatus"]
-    trials = trials_of(client, description)
+    trials = trials_of(session.client("sagemaker"), description)
     # SageMaker's word, which `train --from-best` takes: a trial that was stopped is never the best, however good.
     named = description.get("BestTrainingJob", {}).get("TrainingJobName")
     best = next((trial for trial in trials if trial.name == named), None)
@@ -249,7 +257,7 @@ def finish(
         **as_members(description["TrainingJobDefinition"], features_cost),
         **as_member(cost),
     }
-    shown = draw(find_features_job(client, description) + trials, app.console.stdout.width)
+    shown = draw(features_job + trials, app.console.stdout.width)
     app.console.result(data, Group(shown, f"best: {say_choice(best)}"))
     app.console.note("next: dogbreed train --from-best")
     if status != "Completed":
