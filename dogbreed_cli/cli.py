@@ -119,7 +119,7 @@ def explain(error: BaseException) -> DogbreedError:
     if isinstance(error, DogbreedError):
         return error
     if isinstance(error, (click.Abort, KeyboardInterrupt)):
-        return interrupted(error, "interrupted")
+        return interrupted(error.__cause__ or error, "interrupted")  # click makes an Abort of them
     if isinstance(error, click.ClickException):
         shown = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "dogbreed"
         fix = f"see `{shown} --help`"

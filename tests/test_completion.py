@@ -39,7 +39,7 @@ def complete(machine: Machine, *words: str) -> list[str]:
         [sys.executable, "-c", program], env=environment, cwd=machine.folder, capture_output=True, text=True
     )
     assert not done.stderr, done.stderr
-    return [line.partition(",")[2] for line in done.stdout.splitlines()]
+    return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
 
 
 def test_names_are_offered_where_they_belong(machine: Machine) -> None:

@@ -67,7 +67,7 @@ def parse(arguments: list[str]) -> None:
         command = found
 
 
-@pytest.mark.parametrize(("name", "command"), pages(), ids=lambda it: it if isinstance(it, str) else "")
+@pytest.mark.parametrize(("name", "command"), list(pages()), ids=lambda it: it if isinstance(it, str) else "")
 def test_the_examples_of_a_help_page_are_taken(name: str, command: click.Command, folder: Path) -> None:
     assert command.epilog and "Examples:" in command.epilog
     lines = list(find_lines(command.epilog.partition("Examples:")[2]))

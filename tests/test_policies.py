@@ -84,7 +84,8 @@ def is_module(node: ast.expr) -> bool:
 
 def read_code() -> set[str]:
     known = methods()
-    files = [path for path in PACKAGE.rglob("*.py") if "local" not in path.relative_to(PACKAGE).parts]
+    # report/ has no client: optuna's create_trial is no call of AWS's.
+    files = [path for path in PACKAGE.rglob("*.py") if not {"local", "report"} & {*path.relative_to(PACKAGE).parts}]
     found = {operation for path in files for operation in called(path, known)}
     # resources.py and deploy.py put these together from KINDS.
     for method, _ in resources.KINDS.values():
@@ -120,7 +121,7 @@ def test_calls_and_actions_are_aws_s() -> None:
     actions = [operation.action for operation in CALLER]
     assert len(set(actions)) == len(actions)
     for action in actions + [operation.action for operation in EXECUTION_ROLE] + [*policies.VPC, *policies.KMS]:
-        assert re.fullmatch(r"[a-z0-9]+:[A-Z][A-Za-z]+", action)
+        assert re.fullmatch(r"[a-z0-9-]+:[A-Z][A-Za-z]+", action)
 
 
 # ---- the documents
