@@ -104,10 +104,13 @@ def end_if_due(records: Records, endpoint: str, end: str) -> None:
     """Delete, as the schedule says, the endpoint (a record of the kind `end`) whose time has come, and the schedule."""
     for schedule in records.all(SCHEDULE):
         if schedule["Endpoint"] == endpoint and schedule["At"] <= time.time():
-            deleting = {"EndpointStatus": "Deleting", "LastModifiedTime": time.time()}
-            records.update(end, endpoint, lambda record, deleting=deleting: record.update(deleting))
+            records.update(end, endpoint, mark_deleting)
             with contextlib.suppress(FileNotFoundError):
                 records.delete(SCHEDULE, schedule["Name"])
+
+
+def mark_deleting(record: Record) -> None:
+    record.update(EndpointStatus="Deleting", LastModifiedTime=time.time())
 
 
 def refusal(message: str) -> AwsError:
