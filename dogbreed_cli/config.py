@@ -113,6 +113,12 @@ def check_together(config: Config) -> None:
     if deploy.serverless and deploy.data_capture:
         raise UsageError("deploy.data_capture cannot be used", "AWS captures nothing of serverless endpoints",
                          "set deploy.data_capture = 0 or deploy.serverless = false")  # fmt: skip
+    if deploy.max_instances and deploy.serverless:
+        raise UsageError("deploy.max_instances cannot be used", "a serverless endpoint has no instances: it scales by "
+                         "itself", "set deploy.max_concurrency, or deploy.serverless = false")  # fmt: skip
+    if 0 < deploy.max_instances < deploy.instance_count:
+        raise UsageError(f"deploy.max_instances = {deploy.max_instances} cannot be used", "deploy.instance_count, the "
+                         f"least, is {deploy.instance_count}", "make it as many or more, or 0: no scaling")  # fmt: skip
     if deploy.serverless and (aws.subnets or aws.network_isolation):
         raise UsageError("deploy.serverless cannot be used", "AWS has no VPC or network isolation for it",
                          "set deploy.serverless = false, or remove aws.subnets and aws.network_isolation")  # fmt: skip
@@ -270,5 +276,11 @@ def explain(error: ValidationError, sources: list[Layer]) -> UsageError:
 
 
 def suggest(word: str, known: Mapping[str, Any]) -> str:
-    close = get_close_matches(word, known, 1)
-    return f"did you mean {close[0]}?" if close else f"allowed are {', '.join(known)}"
+    """A key like it, here or, of that very name, in another section; else all that are allowed here."""
+    close = get_close_matches(word, known, 1) or [path for path in every_key() if path.endswith(f".{word}")]
+    return f"did you mean {' or '.join(close)}?" if close else f"allowed are {', '.join(known)}"
+
+
+def every_key() -> list[str]:
+    sections: dict[str, Any] = {name: field.annotation for name, field in Config.model_fields.items()}
+    return [f"{name}.{key}" for name, kind in sections.items() for key in getattr(kind, "model_fields", ())]

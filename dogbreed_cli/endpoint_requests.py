@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from dogbreed_cli.requests import Site, network, tags
@@ -58,6 +59,77 @@ def endpoint_config(config: Config, site: Site, job: str, model_name: str) -> di
 def endpoint(config: Config, name: str, endpoint_config_name: str) -> dict[str, Any]:
     """CreateEndpoint."""
     return {"EndpointName": name, "EndpointConfigName": endpoint_config_name, "Tags": tags(config)}
+
+
+def at_most(config: Config, request: dict[str, Any]) -> dict[str, Any]:
+    """The endpoint config with as many instances as it may ever scale to: what the most is that it can cost."""
+    variants = [
+        {**variant, "InitialInstanceCount": max(variant["InitialInstanceCount"], config.deploy.max_instances)}
+        if "InstanceType" in variant
+        else variant
+        for variant in request["ProductionVariants"]
+    ]
+    return {**request, "ProductionVariants": variants}
+
+
+def end(role_arn: str, name: str, at: datetime) -> dict[str, Any]:
+    """CreateSchedule, and UpdateSchedule, of EventBridge Scheduler: delete the endpoint at that time, to the minute.
+
+    The schedule has the endpoint's name and goes when it has run. It is retried for a day: AWS deletes no endpoint that
+    is just being created or updated.
+    https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-targets-universal.html
+    """
+    partition = role_arn.split(":")[1]
+    return {
+        "Name": name,
+        "ScheduleExpression": f"at({at.astimezone(UTC):%Y-%m-%dT%H:%M:%S})",
+        "ScheduleExpressionTimezone": "UTC",
+        "FlexibleTimeWindow": {"Mode": "OFF"},
+        "ActionAfterCompletion": "DELETE",
+        "Target": {
+            "Arn": f"arn:{partition}:scheduler:::aws-sdk:sagemaker:deleteEndpoint",
+            "RoleArn": role_arn,
+            "Input": json.dumps({"EndpointName": name}),
+            "RetryPolicy": {"MaximumEventAgeInSeconds": 86_400, "MaximumRetryAttempts": 185},
+        },
+    }
+
+
+def scaling_target(config: Config, name: str) -> dict[str, Any]:
+    """RegisterScalableTarget of Application Auto Scaling."""
+    return {
+        **scaled(name),
+        "MinCapacity": config.deploy.instance_count,
+        "MaxCapacity": config.deploy.max_instances,
+    }
+
+
+def scaling_policy(config: Config, name: str) -> dict[str, Any]:
+    """PutScalingPolicy: as many instances as keep each at about that many requests a minute.
+
+    Fewer only after ten minutes, since new instances take minutes to start.
+    https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-add-code-define.html
+    """
+    return {
+        "PolicyName": f"{name}-requests",
+        **scaled(name),
+        "PolicyType": "TargetTrackingScaling",
+        "TargetTrackingScalingPolicyConfiguration": {
+            "TargetValue": float(config.deploy.requests_per_minute),
+            "PredefinedMetricSpecification": {"PredefinedMetricType": "SageMakerVariantInvocationsPerInstance"},
+            "ScaleOutCooldown": 60,
+            "ScaleInCooldown": 600,
+        },
+    }
+
+
+def scaled(name: str) -> dict[str, Any]:
+    """What Application Auto Scaling calls an endpoint's instances."""
+    return {
+        "ServiceNamespace": "sagemaker",
+        "ResourceId": f"endpoint/{name}/variant/{VARIANT}",
+        "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
+    }
 
 
 def name_by_content(job: str, content: dict[str, Any]) -> str:

@@ -295,3 +295,6 @@ class Deploy(Section):
     memory: Literal[1024, 2048, 3072, 4096, 5120, 6144] = 4096
     max_concurrency: int = Field(5, ge=1, le=200)
     data_capture: int = Field(0, ge=0, le=100)
+    max_instances: int = Field(0, ge=0, le=100)
+    requests_per_minute: int = Field(1000, ge=1, le=1_000_000)
+    expiry_role_arn: RoleArn | None = None

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
+from dogbreed_cli import names
 from dogbreed_cli.errors import AccessError, DogbreedError, UsageError
 from dogbreed_cli.requests import Site
 from dogbreed_cli.storage import default_bucket
@@ -36,10 +37,18 @@ class Session(ABC):
     # Between two questions about a job: AWS throttles, this machine does not.
     poll_seconds: float
     is_free: bool
+    # Whether an endpoint can have more instances when more is asked of it.
+    scales: bool
 
     def __init__(self, config: Config, console: Console):
         self.settings, self.console = config, console
-        self.client = cache(self.create_client)
+        self.client = cache(self.open_client)
+
+    def open_client(self, service: str) -> Any:
+        client = self.create_client(service)
+        if service == "sagemaker":
+            names.watch(client)
+        return client
 
     def create_client(self, service: str) -> Any:
         return self.boto.client(service)
@@ -68,6 +77,11 @@ class Session(ABC):
     def create(self, resource: str, request: Mapping[str, Any]) -> None:
         """Create a TrainingJob, HyperParameterTuningJob, Model, EndpointConfig or Endpoint. Raises ClientError."""
 
+    @property
+    @abstractmethod
+    def expiry_role_arn(self) -> str:
+        """The role under which EventBridge Scheduler deletes an endpoint. Raises UsageError."""
+
     @abstractmethod
     def prepare(self) -> None:
         """Make sure that jobs can start. Called just before one is created, never for a request that is only shown."""
@@ -89,6 +103,7 @@ class Session(ABC):
 class LocalSession(Session):
     poll_seconds = 0.2
     is_free = True
+    scales = False
 
     def __init__(self, config: Config, console: Console):
         from dogbreed_cli.local import BUCKET, ROLE_ARN, Home, connect
@@ -106,6 +121,10 @@ class LocalSession(Session):
         return (python.expanduser().absolute() if python else interpreter()).as_uri()
 
     inference_image = training_image
+
+    @property
+    def expiry_role_arn(self) -> str:
+        return self.role_arn
 
     def create(self, resource: str, request: Mapping[str, Any]) -> None:
         create_with_client(self.client("sagemaker"), resource, request)
@@ -133,6 +152,7 @@ class LocalSession(Session):
 
 class AwsSession(Session):
     is_free = False
+    scales = True
 
     def __init__(self, config: Config, console: Console):
         import boto3
@@ -171,6 +191,14 @@ class AwsSession(Session):
         role = self.settings.aws.role_arn
         if role is None:
             raise UsageError("no execution role", fix="set aws.role_arn to the role that SageMaker's jobs run under")
+        return role
+
+    @property
+    def expiry_role_arn(self) -> str:
+        role = self.settings.deploy.expiry_role_arn
+        if role is None:
+            fix = "make one of iam/expiry-role.json and iam/expiry-trust.json, and set deploy.expiry_role_arn"
+            raise UsageError("no role to end the endpoint with", "EventBridge Scheduler deletes it under one", fix)
         return role
 
     # The last versions that the SDK's tables know (aws-facts.md); a newer image is named in the config.

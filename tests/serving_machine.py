@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from conftest import SMALL
+from json_documents import check_document
 from local_jobs import Machine, build_quick_image, machine_in
 
 from dogbreed_cli import requests
@@ -116,7 +117,9 @@ def invoke(*arguments: str, code: int = 0) -> Any:
 
 
 def document(*arguments: str, code: int = 0) -> dict[str, Any]:
-    return json.loads(invoke("--json", *arguments, code=code).stdout)
+    found = json.loads(invoke("--json", *arguments, code=code).stdout)
+    check_document(arguments, found)
+    return found
 
 
 def models(machine: Machine) -> list[str]:

@@ -115,6 +115,9 @@ def test_set_takes_toml_or_a_plain_word(text: str, value: Any) -> None:
     ("assignment", "said"),
     [
         ("train.epocs=3", "unknown key train.epocs in command line did you mean epochs?"),
+        ("max_jobs=3", "unknown key max_jobs in command line did you mean tune.max_jobs?"),
+        ("train.max_jobs=3", "unknown key train.max_jobs in command line did you mean tune.max_jobs?"),
+        ("epochs=3", "unknown key epochs in command line did you mean tune.epochs or train.epochs?"),
         ("trian.epochs=3", "unknown key trian in command line did you mean train?"),
         ("tune.ranges.lr.maxx=3", "unknown key tune.ranges.lr.maxx in command line did you mean max?"),
         (

@@ -18,16 +18,16 @@ ENTRYPOINTS = sorted((ROOT / "entrypoints").glob("*.py"))
 
 # Lowest first. A module imports of its own layer and of those below it.
 LAYERS = [
-    {"errors", "breeds", "cartoon_dog", "options", "weights", "cache"},
+    {"errors", "breeds", "cartoon_dog", "options", "weights", "cache", "names"},
     {"masking"},
     {"hyperparameters"},
     {"sections", "aws_meanings"},
     {"aws_errors"},
     {"config", "config_text", "console", "image_files", "storage", "source", "checks", "policies"},
-    {"local", "report", "images", "pictures", "sync"},
+    {"local", "report", "images", "pictures", "answers", "answer_files", "sync"},
     {"requests", "debugger_requests", "sdk", "preflight"},
     {"session", "waiting", "endpoint_requests", "features_requests"},
-    {"context", "jobs", "resources", "inputs", "pricing", "costs", "spending"},
+    {"context", "jobs", "resources", "inputs", "pricing", "costs", "spending", "expiry", "autoscaling", "deployment"},
     {"rule_watch"},
     {"following"},
     {"features"},
@@ -46,7 +46,7 @@ ONLY = {
     "masking": set(),
     "aws_errors": {"aws_meanings", "errors", "masking"},
     "requests": {"config", "sections", "debugger_requests", "hyperparameters"},
-    "session": {"local", "config", "console", "errors", "requests", "sdk", "checks", "preflight", "storage"},
+    "session": {"local", "config", "console", "errors", "requests", "sdk", "checks", "preflight", "storage", "names"},
     "checks": {"aws_errors", "errors"},
     "policies": set(),
     "sdk": {"errors"},

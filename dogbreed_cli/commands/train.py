@@ -16,6 +16,7 @@ from dogbreed_cli.following import Patience, follow
 from dogbreed_cli.hyperparameters import decode
 from dogbreed_cli.inputs import find_inputs, find_manifest, send_inputs
 from dogbreed_cli.masking import hide_secrets
+from dogbreed_cli.names import complete_names
 from dogbreed_cli.options import Limit
 from dogbreed_cli.pricing import open_prices
 from dogbreed_cli.rule_watch import RuleWatch, rule_option
@@ -39,7 +40,9 @@ Examples:
   dogbreed train --attach dogbreed-train-261122-194300"""
 )
 @click.option("--from-best", is_flag=True, help="Use the best hyperparameters of the latest completed tuning job.")
-@click.option("--tuning-job", metavar="NAME", help="Use the best of this tuning job.")
+@click.option(
+    "--tuning-job", metavar="NAME", shell_complete=complete_names("tuning job"), help="Use the best of this tuning job."
+)
 @click.option("--epochs", type=int)
 @click.option("--lr", type=float, help="Learning rate.")
 @click.option("--batch-size", type=int)

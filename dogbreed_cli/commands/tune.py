@@ -24,6 +24,7 @@ from dogbreed_cli.features import (
 from dogbreed_cli.following import Patience, poll
 from dogbreed_cli.inputs import find_inputs, find_manifest, send_inputs
 from dogbreed_cli.masking import hide_secrets
+from dogbreed_cli.names import complete_names
 from dogbreed_cli.options import Limit
 from dogbreed_cli.pricing import open_prices
 from dogbreed_cli.report.trials import Trial, as_row, columns, read_trial, read_trials
@@ -52,7 +53,13 @@ Examples:
 @click.option("--data-fraction", type=float, help="Share of the training images each trial sees.")
 @click.option("--epochs", type=int, help="Epochs of each trial.")
 @click.option("--early-stopping/--no-early-stopping", default=None, help="Stop trials worse than the median.")
-@click.option("--warm-start", multiple=True, metavar="JOB", help="Learn from an earlier tuning job; up to five times.")
+@click.option(
+    "--warm-start",
+    multiple=True,
+    metavar="JOB",
+    shell_complete=complete_names("tuning job"),
+    help="Learn from an earlier tuning job; up to five times.",
+)
 @features_option
 @click.option("--spot/--no-spot", default=None, help="Spot instances: cheaper, may be interrupted.")
 @click.option("--dry-run", is_flag=True, help="Print the request and create nothing.")

@@ -28,6 +28,7 @@ def services(home: Home) -> dict[str, Any]:
     from dogbreed_cli.local.runtime import Runtime
     from dogbreed_cli.local.s3 import S3
     from dogbreed_cli.local.sagemaker import SageMaker
+    from dogbreed_cli.local.scheduler import Scheduler
 
     return {
         "s3": S3(home.s3),
@@ -36,6 +37,7 @@ def services(home: Home) -> dict[str, Any]:
         "logs": Logs(home.logs),
         "sagemaker": SageMaker(home),
         "sagemaker-runtime": Runtime(home),
+        "scheduler": Scheduler(home),
     }
 
 
