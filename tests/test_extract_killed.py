@@ -41,7 +41,7 @@ def runs(image_python, images, tmp_path_factory):
         words, most = ("epoch=", 0.5) if n % 2 else ("classes, images", 4)
         plan[f"train-{n}"] = {"argv": LEARN, **keep("epochs"), "kill_after": ["SIGKILL", words, rng.uniform(0, most)]}
     plan["train-end"] = {"argv": LEARN, **keep("epochs")}
-    plan["refused"] = {**small, "set": {"engine.MOST_NOISE": -1.0}}
+    plan["refused"] = {**small, "set": {"noise.MOST_NOISE": -1.0}}
     plan["refused"]["argv"] = [word if word != "torch" else "auto" for word in small["argv"]]
     done = subprocess.run(
         [image_python, str(FORK), str(ENTRYPOINTS), str(out), json.dumps(plan)],
