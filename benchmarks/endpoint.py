@@ -54,23 +54,26 @@ class Endpoint:
                 pass_fds=(listening.fileno(),),
                 stdout=subprocess.DEVNULL,
             )
-        self.wait_for_ping()
+        self.wait_until("/ping")
         self.cold_start = time.perf_counter() - started
 
-    def wait_for_ping(self):
+    def wait_until(self, path, said=b""):
+        """It answers that path with 200 and those words."""
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end and self.process.poll() is None:
+            connection = self.connect()
             try:
-                connection = self.connect()
-                connection.request("GET", "/ping")
-                if connection.getresponse().status == 200:
+                connection.request("GET", path)
+                answer = connection.getresponse()
+                if answer.status == 200 and said in answer.read():
                     return
             except OSError:
-                time.sleep(0.02)
+                pass
             finally:
                 connection.close()
+            time.sleep(0.02)
         self.end()
-        raise process.Failed("the endpoint's server did not answer /ping")
+        raise process.Failed(f"the endpoint's server did not answer {path}")
 
     def connect(self):
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)
@@ -117,8 +120,8 @@ class Endpoint:
 
 
 @contextmanager
-def started(folder):
-    endpoint = Endpoint(folder)
+def started(folder, server=Endpoint):
+    endpoint = server(folder)
     try:
         yield endpoint
     finally:

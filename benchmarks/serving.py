@@ -7,11 +7,13 @@ import sys
 import endpoint
 import ours
 import process
+import torchserve
 from PIL import Image
 from table import Row
 
 CLIENTS = 8
-EAGER, OURS = "eager f32 handler", "ours"
+EAGER, OURS, TORCHSERVE = "eager f32 handler", "ours", "ours under TorchServe"
+SERVERS = {TORCHSERVE: torchserve.TorchServe}
 MOST_P50 = 0.65  # of the eager handler's
 MOST_OVER_BARE = 1.3
 LEAST_RATE = 3.0  # times the eager handler's
@@ -27,7 +29,7 @@ def measure(work, sizes):
     for number in range(sizes.rounds):
         for name, folder in folders.items():
             print(f"serving, round {number + 1} of {sizes.rounds}: {name}", file=sys.stderr, flush=True)
-            with endpoint.started(folder) as server:
+            with endpoint.started(folder, SERVERS.get(name, endpoint.Endpoint)) as server:
                 cold[name].append(server.cold_start)
                 server.ask(bodies, len(bodies))
                 alone[name].append(server.ask(bodies, sizes.requests))
@@ -52,7 +54,8 @@ def prepare(work):
     shutil.rmtree(eager, ignore_errors=True)
     shutil.copytree(folder / OURS / "model", eager)
     shutil.copy(process.HERE / "eager_handler.py", eager / "code" / "serve.py")
-    return {EAGER: folder / EAGER, OURS: folder / OURS}
+    under = {} if torchserve.why_not() else {TORCHSERVE: folder / OURS}
+    return {EAGER: folder / EAGER, OURS: folder / OURS, **under}
 
 
 def pictures(work):
