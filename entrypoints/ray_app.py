@@ -16,13 +16,12 @@ import torch
 from ray import serve as ray_serve
 from starlette.responses import Response
 
-# Ray gives a replica the threads of as many CPUs as it asks for, and shows it as many GPUs.
-RESOURCES = {"num_cpus": len(os.sched_getaffinity(0)), "num_gpus": int(torch.cuda.is_available())}
 
-
-@ray_serve.deployment(ray_actor_options=RESOURCES, max_ongoing_requests=64)
+# Ray shows a replica as many GPUs as it asks for.
+@ray_serve.deployment(ray_actor_options={"num_gpus": int(torch.cuda.is_available())}, max_ongoing_requests=64)
 class Endpoint:
     def __init__(self):
+        torch.set_num_threads(len(os.sched_getaffinity(0)))  # Ray leaves it one
         self.model = serve.model_fn(Path(__file__).parents[1])
 
     async def __call__(self, request):
