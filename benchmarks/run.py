@@ -1,7 +1,7 @@
 """Measure dogbreed against its peers: `make bench`, or by hand, with the environment that it made:
 
     .venv/bin/python benchmarks/run.py                        # all, about a quarter of an hour on two cores
-    .venv/bin/python benchmarks/run.py --only speed,overhead  # speed job memory machine accuracy tuning overhead
+    .venv/bin/python benchmarks/run.py --only speed,overhead  # and job memory machine accuracy tuning serving
     .venv/bin/python benchmarks/run.py --variants naive,"ours openvino" --rounds 5
     .venv/bin/python benchmarks/run.py --quick                # few pictures, one round: whether it runs at all
 
@@ -24,11 +24,12 @@ import job
 import machine_rows
 import overhead
 import process
+import serving
 import speed
 import table
 import tuning
 
-SECTIONS = ("speed", "job", "memory", "machine", "accuracy", "tuning", "overhead")
+SECTIONS = ("speed", "job", "memory", "machine", "accuracy", "tuning", "overhead", "serving")
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Sizes:
     memory: tuple  # pictures, few and many
     shapes: dict  # of each of 20 classes
     accuracy_epochs: int
+    requests: int  # to an endpoint, by one client
+    soak: int  # requests, by eight
 
     @property
     def part(self):
@@ -49,9 +52,19 @@ class Sizes:
 
 
 FULL = Sizes(
-    3, {"train": 600, "valid": 100, "test": 100}, 96, 64, (500, 5000), {"train": 20, "valid": 5, "test": 20}, 6
+    3,
+    {"train": 600, "valid": 100, "test": 100},
+    96,
+    64,
+    (500, 5000),
+    {"train": 20, "valid": 5, "test": 20},
+    6,
+    200,
+    20_000,
 )
-QUICK = Sizes(1, {"train": 48, "valid": 12, "test": 12}, 12, 6, (40, 120), {"train": 2, "valid": 1, "test": 2}, 1)
+QUICK = Sizes(
+    1, {"train": 48, "valid": 12, "test": 12}, 12, 6, (40, 120), {"train": 2, "valid": 1, "test": 2}, 1, 20, 100
+)
 
 
 @dataclass(frozen=True)
@@ -149,6 +162,9 @@ def measure(work, sizes, sections, variants):
     if "overhead" in sections:
         with section("overhead"):
             rows += overhead.measure(work, sizes)
+    if "serving" in sections:
+        with section("serving"):
+            rows += serving.measure(work, sizes)
     return rows, about
 
 

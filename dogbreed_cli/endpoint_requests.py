@@ -14,24 +14,39 @@ if TYPE_CHECKING:
 
 VARIANT = "AllTraffic"
 SCRIPT = "serve.py"
+CODE = "/opt/ml/model/code"
+# AWS's drivers of before are too old for the CUDA in the Ray Serve image:
+# https://aws.github.io/deep-learning-containers/ray/deployment/sagemaker/
+CUDA_HOST = "al2-ami-sagemaker-inference-gpu-3-1"
 
 
 def model(config: Config, site: Site, job: str, artifact: str) -> dict[str, Any]:
-    """CreateModel of a training job's model.tar.gz: serve.py inside it, under the PyTorch inference toolkit."""
+    """CreateModel of a training job's model.tar.gz: serve.py inside it, under the container that was asked for."""
     content = {
         "PrimaryContainer": {
             "Image": site.image,
             "ModelDataUrl": artifact,
-            "Environment": {
-                "SAGEMAKER_PROGRAM": SCRIPT,
-                "SAGEMAKER_SUBMIT_DIRECTORY": "/opt/ml/model/code",
-                "SAGEMAKER_CONTAINER_LOG_LEVEL": "20",
-            },
+            "Environment": environment(config),
         },
         "ExecutionRoleArn": site.role_arn,
         **network(site),
     }
     return {"ModelName": name_by_content(job, content), **content, "Tags": tags(config)}
+
+
+def environment(config: Config) -> dict[str, str]:
+    found = {
+        "SAGEMAKER_PROGRAM": SCRIPT,
+        "SAGEMAKER_SUBMIT_DIRECTORY": CODE,
+        "SAGEMAKER_CONTAINER_LOG_LEVEL": "20",
+        # TorchServe starts one for each core, and each would load the model and want every core.
+        "SAGEMAKER_MODEL_SERVER_WORKERS": "1",
+    }
+    if config.deploy.container == "ray":
+        # The image looks for modules beside the model. What lies in code/ is found by its own name: as `code.ray_app`
+        # it would be taken for Python's module `code`.
+        found |= {"SM_RAYSERVE_APP": "ray_app:app", "PYTHONPATH": CODE}
+    return found
 
 
 def endpoint_config(config: Config, site: Site, job: str, model_name: str) -> dict[str, Any]:
@@ -43,6 +58,8 @@ def endpoint_config(config: Config, site: Site, job: str, model_name: str) -> di
         variant["ServerlessConfig"] = {"MemorySizeInMB": deploy.memory, "MaxConcurrency": deploy.max_concurrency}
     else:
         variant |= {"InitialInstanceCount": deploy.instance_count, "InstanceType": deploy.instance_type}
+        if "ray:serve-ml-sagemaker-cuda" in site.image:
+            variant["InferenceAmiVersion"] = CUDA_HOST
         if site.volume_kms_key:
             content["KmsKeyId"] = site.volume_kms_key
     if deploy.data_capture:

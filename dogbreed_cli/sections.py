@@ -289,6 +289,7 @@ class Debugger(Section):
 
 
 class Deploy(Section):
+    container: Literal["pytorch", "ray"] = "pytorch"
     instance_type: InstanceType = "ml.m5.large"
     instance_count: int = Field(1, ge=1, le=100)
     serverless: bool = False

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from dogbreed_cli.config import Config
     from dogbreed_cli.console import Console
 
+# https://aws.github.io/deep-learning-containers/ray/
+RAY_IMAGE = "ray:serve-ml-sagemaker-{}-v1.1"
+
 
 def open_session(config: Config, console: Console) -> Session:
     return LocalSession(config, console) if config.target == "local" else AwsSession(config, console)
@@ -212,9 +215,15 @@ class AwsSession(Session):
         deploy = self.settings.deploy
         # A serverless endpoint has no GPU.
         instance_type = "ml.m5.large" if deploy.serverless else deploy.instance_type
-        return self.settings.aws.inference_image or self.find_image(
+        if self.settings.aws.inference_image:
+            return self.settings.aws.inference_image
+        image = self.find_image(
             "pytorch", "2.6", instance_type=instance_type, py_version="py312", image_scope="inference"
         )
+        if deploy.container == "pytorch":
+            return image
+        # The SDK's tables have no Ray Serve. It lies in the same registry.
+        return f"{image.partition('/')[0]}/{RAY_IMAGE.format('cuda' if '-gpu-' in image else 'cpu')}"
 
     def find_image(self, framework: str, version: str | None = None, **options: str) -> str:
         from sagemaker.core import image_uris

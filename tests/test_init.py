@@ -48,7 +48,7 @@ SETS = [
         "debugger.save_interval=20", 'debugger.collections=["losses", "custom"]', "debugger.profiler_interval=1000",
         r'debugger.include="head.*weight\\b"', "debugger.reductions=['l2']", "debugger.profiler_steps=3-5",
         "debugger.aws_rules=true",
-        "deploy.instance_type=ml.c5.large", "deploy.instance_count=2", "deploy.memory=2048",
+        "deploy.container=ray", "deploy.instance_type=ml.c5.large", "deploy.instance_count=2", "deploy.memory=2048",
         "deploy.max_concurrency=9", "deploy.data_capture=10",
     ],
     ["train.keep_alive=600", "train.data_distribution=ShardedByS3Key", "aws.poll_seconds=2.5",
