@@ -1,7 +1,7 @@
 """Measure dogbreed against its peers: `make bench`, or by hand, with the environment that it made:
 
     .venv/bin/python benchmarks/run.py                        # all, about a quarter of an hour on two cores
-    .venv/bin/python benchmarks/run.py --only speed,overhead  # speed job memory machine accuracy tuning overhead
+    .venv/bin/python benchmarks/run.py --only speed,overhead  # speed job memory machine accuracy tuning overhead upload
     .venv/bin/python benchmarks/run.py --variants naive,"ours openvino" --rounds 5
     .venv/bin/python benchmarks/run.py --quick                # few pictures, one round: whether it runs at all
 
@@ -27,8 +27,9 @@ import process
 import speed
 import table
 import tuning
+import upload
 
-SECTIONS = ("speed", "job", "memory", "machine", "accuracy", "tuning", "overhead")
+SECTIONS = ("speed", "job", "memory", "machine", "accuracy", "tuning", "overhead", "upload")
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Sizes:
     memory: tuple  # pictures, few and many
     shapes: dict  # of each of 20 classes
     accuracy_epochs: int
+    uploads: int  # files
+    many: tuple  # tiny files, few and many
 
     @property
     def part(self):
@@ -49,9 +52,11 @@ class Sizes:
 
 
 FULL = Sizes(
-    3, {"train": 600, "valid": 100, "test": 100}, 96, 64, (500, 5000), {"train": 20, "valid": 5, "test": 20}, 6
-)
-QUICK = Sizes(1, {"train": 48, "valid": 12, "test": 12}, 12, 6, (40, 120), {"train": 2, "valid": 1, "test": 2}, 1)
+    3, {"train": 600, "valid": 100, "test": 100}, 96, 64, (500, 5000), {"train": 20, "valid": 5, "test": 20}, 6,
+    5000, (1000, 100_000),
+)  # fmt: skip
+QUICK = Sizes(1, {"train": 48, "valid": 12, "test": 12}, 12, 6, (40, 120), {"train": 2, "valid": 1, "test": 2}, 1,
+              200, (100, 1000))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -149,6 +154,9 @@ def measure(work, sizes, sections, variants):
     if "overhead" in sections:
         with section("overhead"):
             rows += overhead.measure(work, sizes)
+    if "upload" in sections:
+        with section("upload"):
+            rows += upload.measure(work, sizes)
     return rows, about
 
 
