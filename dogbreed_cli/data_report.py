@@ -48,7 +48,7 @@ def render(folder: ImageFolder, name: str) -> str:
     return render_template(
         "data.html.j2",
         folder=folder,
-        name=printable(name),
+        title=printable(name),
         splits=SPLITS,
         sections=(("result", "Result"), ("findings", "Findings"), ("classes", "Classes"), ("pictures", "Pictures")),
         findings=[list_lines(finding) for finding in folder.findings],

@@ -127,7 +127,7 @@ def find_case_clashes(top: Path, images: list[ImageFile]) -> Iterator[Finding]:
     """Names that are one name on a file system that ignores case, as on most laptops."""
     by_name: dict[str, list[ImageFile]] = defaultdict(list)
     for image in images:
-        by_name[image.key.casefold()].append(image)
+        by_name[image.file.casefold()].append(image)
     clashes = [same for same in by_name.values() if len(same) > 1]
     if clashes:
         yield group_files("case", "warning", "Files whose names differ in nothing but case", top, clashes)
