@@ -144,14 +144,22 @@ class Console:
     @contextmanager
     def progress(self, label: str, unit: str = "B") -> Iterator[Callable[[int, int], None]]:
         """A bar on a terminal, else a line now and then. Yields `show(done, total)`, in bytes or in `unit`."""
+        with self.progress_of_files(label, unit) as show:
+            yield lambda done, total: show(done, total, "")
+
+    @contextmanager
+    def progress_of_files(self, label: str, unit: str = "B") -> Iterator[Callable[[int, int, str], None]]:
+        """The same with a word beside the label: `show(done, total, "12 of 30 files")`."""
         if self.verbosity < 0:
-            yield lambda done, total: None
+            yield lambda done, total, beside: None
         elif self.stderr.is_terminal:
             with self.bar(unit) as bar:
                 task = bar.add_task(label, total=None)
-                yield lambda done, total: bar.update(task, completed=done, total=total)
+                yield lambda done, total, beside: bar.update(
+                    task, completed=done, total=total, description=f"{label} {beside}".rstrip()
+                )
         else:
-            yield self.progress_by_lines(label)
+            yield self.progress_by_lines(label, unit)
 
     def bar(self, unit: str) -> Progress:
         from rich.progress import (
@@ -170,14 +178,18 @@ class Console:
             TextColumn("{task.description}"), BarColumn(), *amounts, left, console=self.stderr, transient=True
         )
 
-    def progress_by_lines(self, label: str) -> Callable[[int, int], None]:
-        told = time.monotonic()
+    def progress_by_lines(self, label: str, unit: str) -> Callable[[int, int, str], None]:
+        began = told = time.monotonic()
 
-        def show(done: int, total: int) -> None:
+        def show(done: int, total: int, beside: str) -> None:
             nonlocal told
-            if time.monotonic() - told >= LINE_SECONDS:
-                told = time.monotonic()
-                self.note(f"{label}: {done / max(total, 1):.0%}")
+            now = time.monotonic()
+            if now - told >= LINE_SECONDS:
+                told = now
+                rate = done / (now - began)
+                speed = f"{human_size(rate)}/s" if unit == "B" else f"{rate:.0f} {unit}/s"
+                left = f", {human_time((total - done) / rate)} left" if rate else ""
+                self.note(f"{f'{label} {beside}'.rstrip()}: {done / max(total, 1):.0%}, {speed}{left}")
 
         return show
 

@@ -10,9 +10,9 @@ Objects are prefix/{train,valid,test}/<class>/<image>; prefix/manifest.json is w
 
 import hashlib
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from dogbreed_cli.errors import DogbreedError
 from dogbreed_cli.image_files import ImageFile, OnProgress, Progress, in_parallel
@@ -29,6 +29,9 @@ from dogbreed_cli.storage import (
 
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
+# Requests in flight. Here the processor is the limit, from 4 on alike (benchmarks/upload.py); over a network each waits
+# for its round trip, and boto3's own pool of connections (session.py) has as many.
+AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,26 +84,42 @@ def plan_first(folder: ImageFolder) -> SyncPlan:
 
 def plan_sync(client: Any, folder: ImageFolder, bucket: str, prefix: str) -> SyncPlan:
     """Compare a folder with what stands below the prefix; changes nothing."""
-    remote = {
-        found.key: found for part in SPLITS for found in list_objects(client, bucket, join_key(prefix, part) + "/")
-    }
-    manifest = find_manifest(client, bucket, prefix)
+    manifest, remote = _find_stored(client, bucket, prefix)
     send, known = [], {}
     for image in folder.images:
         there = remote.pop(join_key(prefix, image.key), None)
         noted = manifest.files.get(image.key) if manifest else None
         # The hash is the ETag, or the ETag is still the one that S3 gave when we sent this very content.
-        if (
-            there
-            and there.size == image.size
-            and (there.etag == image.md5 or noted == StoredImage(image.md5, image.size, there.etag))
-        ):
-            known[image.key] = StoredImage(image.md5, image.size, there.etag)
+        if there and there.size == image.size and there.etag == image.md5:
+            known[image.key] = StoredImage(image.md5, image.size, image.md5)
+        elif there and noted == StoredImage(image.md5, image.size, there.etag) and there.size == image.size:
+            known[image.key] = noted
         else:
             send.append(image)
     # A change of nothing but the seed or the order of work is none; the fingerprint stands for all that matters.
     noted_all = manifest is not None and manifest.complete and manifest.fingerprint == folder.fingerprint
     return SyncPlan(tuple(send), known, tuple(remote), manifest, not send and not remote and noted_all)
+
+
+class Stored(NamedTuple):
+    size: int  # bytes
+    etag: str
+
+
+def _find_stored(client: Any, bucket: str, prefix: str) -> tuple[Manifest | None, dict[str, Stored]]:
+    """The manifest and all images that stand there, by whole key: four questions asked at once."""
+
+    def ask(part: str) -> tuple[Manifest | None, dict[str, Stored]]:
+        if part == MANIFEST:
+            return find_manifest(client, bucket, prefix), {}
+        listed = list_objects(client, bucket, join_key(prefix, part) + "/")
+        return None, {found.key: Stored(found.size, found.etag) for found in listed}
+
+    manifest, remote = None, {}
+    for noted, found in in_parallel(ask, (MANIFEST, *SPLITS), max_workers=4):
+        manifest = manifest or noted
+        remote |= found
+    return manifest, remote
 
 
 def sync(
@@ -110,7 +129,7 @@ def sync(
     bucket: str,
     prefix: str,
     on_progress: OnProgress | None = None,
-    max_workers: int = 16,
+    max_workers: int = AT_ONCE,
 ) -> SyncResult:
     """Carry out a plan: make prefix/{train,valid,test}/ the folder's images, and then prefix/manifest.json.
 
@@ -177,4 +196,7 @@ def find_manifest(client: Any, bucket: str, prefix: str) -> Manifest | None:
 
 
 def _write_manifest(client: Any, bucket: str, prefix: str, manifest: Manifest, *, complete: bool) -> None:
-    put_json(client, {**asdict(manifest), "complete": complete}, bucket, join_key(prefix, MANIFEST))
+    files = {key: {"md5": one.md5, "size": one.size, "etag": one.etag} for key, one in manifest.files.items()}
+    # asdict goes deep, and would copy each of 100,000 entries word by word.
+    document = {**asdict(replace(manifest, files={})), "files": files, "complete": complete}
+    put_json(client, document, bucket, join_key(prefix, MANIFEST))

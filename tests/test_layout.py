@@ -18,13 +18,15 @@ ENTRYPOINTS = sorted((ROOT / "entrypoints").glob("*.py"))
 
 # Lowest first. A module imports of its own layer and of those below it.
 LAYERS = [
-    {"errors", "breeds", "cartoon_dog", "options", "weights", "cache", "names"},
+    {"errors", "breeds", "cartoon_dog", "options", "weights", "cache", "names", "value_types"},
     {"masking"},
     {"hyperparameters"},
     {"sections", "aws_meanings"},
     {"aws_errors"},
-    {"config", "config_text", "console", "image_files", "storage", "source", "checks", "policies"},
-    {"local", "report", "images", "pictures", "answers", "answer_files", "sync"},
+    {"config", "config_text", "console", "image_files", "image_reading", "image_cache"},
+    {"storage", "source", "checks", "policies"},
+    {"local", "report", "images", "image_findings", "pictures", "archives", "answers", "answer_files"},
+    {"sync", "downloads", "data_report"},
     {"requests", "debugger_requests", "sdk", "preflight"},
     {"session", "waiting", "endpoint_requests", "features_requests"},
     {"context", "jobs", "resources", "inputs", "pricing", "costs", "spending", "expiry", "autoscaling", "deployment"},

@@ -63,7 +63,7 @@ def demo(ctx: click.Context, output: Path, keep: bool) -> None:
     images = draw(app, output / "images")
     backbone = choose_weights(app)
     steps: list[tuple[str, ...]] = [
-        ("upload", str(output / "images")),
+        ("upload", str(output / "images"), "--report", str(output / "data-report.html")),
         (*backbone, "tune", "--max-jobs", "4", "--data-fraction", "0.5"),
         (*backbone, "train", "--from-best"),
         ("report", "--output", str(output / "report")),
