@@ -71,7 +71,7 @@ def test_aws_rules_stand_beside_ours(overfitted, tmp_path):
     page = render(built, tmp_path / "out")
     shown = " ".join(page.sections["rules"].split())
     assert "IssuesFound (RuleEvaluationConditionMet)" in shown
-    assert "fired 3 times in 1200 datapoints" in shown
+    assert "fired 3 times in 1,200 datapoints" in shown
     assert "did not fire in 60 datapoints; its report lacks Violations, Details, RuleParameters" in shown
     assert "Own only AWS" in shown and "Error" in shown and "NoIssuesFound" in shown
     document = report.to_json(built)
