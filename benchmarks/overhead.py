@@ -15,11 +15,26 @@ from dogbreed_cli.sections import Debugger
 EPOCHS = {"images": 2, "features": 20}
 MOST = {"hook": 5.0, "sampler and timeline": 1.0}  # percent of a training
 OFF = ("debugger.enabled=false", "debugger.profiler_interval=0")
+SAMPLED = 10  # seconds
+# What rounds of trainings cannot resolve: the machine's weather is several percent of them.
+SAMPLER = f"""
+import sys, time
+sys.path.insert(0, {str(ours.TRAIN.parent)!r})
+from sampler import Sampler
+sampler = Sampler(sys.argv[1], "algo-1", float(sys.argv[2]))
+began = time.process_time()
+time.sleep({SAMPLED})
+print(100 * (time.process_time() - began) / {SAMPLED})
+"""
 MORE_ROUNDS = 3  # of those on features: a percent of eight seconds is little beside what a machine's weather does
 
 
 def measure(work, sizes):
-    return [*compare("images", on_images(work, sizes)), *compare("features", on_features(work, sizes))]
+    return [
+        *compare("images", on_images(work, sizes)),
+        *compare("features", on_features(work, sizes)),
+        of_sampler(work, sizes),
+    ]
 
 
 def on_images(work, sizes):
@@ -55,6 +70,14 @@ def on_features(work, sizes):
         for variant, given in variants.items():
             seconds[variant].append(project(*settings(given), "train", "--epochs", EPOCHS["features"])[0])
     return seconds
+
+
+def of_sampler(work, sizes):
+    """The processor time that samples take, in percent of one core's."""
+    words = [ours.container_python(), "-c", SAMPLER, work.folder / "sampled", Debugger().profiler_interval / 1000]
+    taken = [float(process.run(words).stdout) for _ in range(sizes.rounds)]
+    row = Row("processor time of the sampler", "one core", "%", taken, f"in {SAMPLED} s without a training")
+    return row.must("< 1 %", median(taken) < 1)
 
 
 def settings(given):

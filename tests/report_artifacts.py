@@ -18,6 +18,10 @@ FILES = {
         "MaxInitializationTime", "StepOutlier", "Dataloader", "BatchSize", "OverallSystemUsage",
         "OverallFrameworkMetrics",
     )),
+    *(f"debugger-reports/{name}.json" for name in (
+        "LossNotDecreasing", "Overfit", "Overtraining", "VanishingGradient", "ExplodingTensor",
+        "PoorWeightInitialization", "DeadRelu", "ClassImbalance", "AllZero",
+    )),
 }  # fmt: skip
 
 

@@ -13,7 +13,6 @@ from dogbreed_cli.report.rules import (
     NOT_EVALUATED,
     NOT_TRIGGERED,
     RULES,
-    STOPPING,
     TRIGGERED,
     Verdict,
     evaluate_rule,
@@ -21,6 +20,7 @@ from dogbreed_cli.report.rules import (
     to_aws_json,
 )
 from dogbreed_cli.report.verdict import Observed
+from dogbreed_cli.rule_watch import RULES as STOPPING_RULES
 
 NAN, INF = math.nan, math.inf
 RANDOM = np.random.default_rng(0)
@@ -134,7 +134,7 @@ def test_patience_is_that_of_aws_in_a_long_job_and_half_of_a_short_one() -> None
 
 def test_those_that_stop_a_job_need_epochs_only() -> None:
     found = epochs([4.0] * 12, [5.0] * 12)
-    assert [state(name, epochs=found) for name in STOPPING] == [TRIGGERED] * 3
+    assert [state(name, epochs=found) for name in STOPPING_RULES] == [TRIGGERED] * 3
 
 
 # ---- tensors

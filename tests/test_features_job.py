@@ -96,6 +96,11 @@ def test_its_name_is_not_to_be_had(dogbreed: Dogbreed, job: str) -> None:
     assert "that of a features job" in refused.stderr
 
 
+def test_there_is_no_report_on_it(dogbreed: Dogbreed, job: str) -> None:
+    refused = dogbreed.run("report", "--job", job, code=2)
+    assert f"{job} is a features job, which trained nothing" in refused.stderr
+
+
 def test_lbfgs_needs_features(dogbreed: Dogbreed, job: str) -> None:
     refused = dogbreed.run("--set", "train.optimizer=lbfgs", "train", "--no-features", code=2)
     assert "lbfgs" in refused.stderr

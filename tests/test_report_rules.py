@@ -45,12 +45,12 @@ def test_every_rule_has_a_verdict_and_no_data_is_never_a_good_one(tmp_path):
     assert "none fired; 0 did not, 20 not evaluated" in dict(report.summarize(built))["Rules"]
 
 
-def test_one_file_for_each_profiler_rule_as_aws_has_them(tmp_path):
+def test_one_file_for_each_rule_as_aws_has_them(tmp_path):
     built = build_watched(tmp_path)
     paths = report.write(built, tmp_path / "out")
-    states = {verdict.rule: verdict for verdict in built.rules if verdict.kind == "profiler"}
-    files = {name: path for name, path in paths.items() if name.startswith("profiler-reports/")}
-    assert {path.stem for path in files.values()} == set(states)
+    states = {verdict.rule: verdict for verdict in built.rules}
+    files = {name: path for name, path in paths.items() if "-reports/" in name}
+    assert set(files) == {f"{verdict.kind}-reports/{verdict.rule}.json" for verdict in built.rules}
     for path in files.values():
         document = json.loads(path.read_text(), parse_constant=pytest.fail)
         assert set(document) == FIELDS
@@ -71,7 +71,7 @@ def test_aws_rules_stand_beside_ours(overfitted, tmp_path):
     page = render(built, tmp_path / "out")
     shown = " ".join(page.sections["rules"].split())
     assert "IssuesFound (RuleEvaluationConditionMet)" in shown
-    assert "fired 3 times in 1200 datapoints" in shown
+    assert "fired 3 times in 1,200 datapoints" in shown
     assert "did not fire in 60 datapoints; its report lacks Violations, Details, RuleParameters" in shown
     assert "Own only AWS" in shown and "Error" in shown and "NoIssuesFound" in shown
     document = report.to_json(built)

@@ -5,15 +5,10 @@ from __future__ import annotations
 import pytest
 from conftest import Dogbreed
 
-from dogbreed_cli.report.verdict import STOPPING
 from dogbreed_cli.rule_watch import RULES, RuleWatch
 
 # As entrypoints/train.py says an epoch.
 LINE = "epoch={} train:loss={} validation:loss={} validation:accuracy=0.5 seconds=0.1"
-
-
-def test_the_rules_are_those_that_epochs_alone_can_judge() -> None:
-    assert RULES == STOPPING
 
 
 def watched(rule: str, losses: list[tuple[float, float]]) -> tuple[RuleWatch, int | None]:

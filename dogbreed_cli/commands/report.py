@@ -74,14 +74,15 @@ def report(
     """Write a page, metrics and tables about a training job.
 
     report.html is one file that needs no network; beside it stand metrics.json, MODEL_CARD.md, history.csv, trials.csv,
-    per_class.csv, predictions.csv and profiler-reports/ with a JSON file for each profiler rule, as AWS has them.
+    per_class.csv, predictions.csv, and in profiler-reports/ and debugger-reports/ a JSON file for each rule, as AWS has
+    them.
     """
     if compared and (job or tuning_job):
         raise UsageError("--compare names its jobs itself", fix="leave out --job and --tuning-job")
     config = app.config()
     session = app.session(config)
     page = (
-        compare_jobs(app, session, compared, output)
+        compare_jobs(app, config, session, compared, output)
         if compared
         else report_job(app, config, session, job, tuning_job, output)
     )
@@ -95,7 +96,7 @@ def report_job(
     from dogbreed_cli.report import illustrate, summarize, to_json, write
 
     client = session.client("sagemaker")
-    description = jobs.describe_training_job(client, job or jobs.latest_training_job(client, config.project.name))
+    description = describe_trained(client, config.project.name, job)
     built = build_report(app, session, description, tuning_job)
     if built.evaluation:
         split, mistakes = built.evaluation.split, built.evaluation.mistakes
@@ -109,11 +110,20 @@ def report_job(
     return page
 
 
-def compare_jobs(app: App, session: Session, names: tuple[str, str], output: Path) -> Path:
+def describe_trained(client: Any, project: str, name: str | None) -> dict[str, Any]:
+    description = jobs.describe_training_job(client, name or jobs.latest_training_job(client, project))
+    if jobs.kind_of(description["TrainingJobName"], project) == jobs.FEATURES:
+        raise UsageError(
+            f"{name} is a features job, which trained nothing", fix="name a training job; dogbreed status shows them"
+        )
+    return description
+
+
+def compare_jobs(app: App, config: Config, session: Session, names: tuple[str, str], output: Path) -> Path:
     from dogbreed_cli.report import compare, to_plain, write_comparison
 
     client = session.client("sagemaker")
-    descriptions = [jobs.describe_training_job(client, name) for name in names]
+    descriptions = [describe_trained(client, config.project.name, name) for name in names]
     first, second = (build_report(app, session, description) for description in descriptions)
     comparison = compare(first, second)
     page = write_comparison(comparison, output)["compare.html"].absolute()

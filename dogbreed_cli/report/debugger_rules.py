@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dogbreed_cli.report.loss_rules import read_batches
-from dogbreed_cli.report.verdict import Finding, NotEvaluated, Observed, count, rule, say, say_share
+from dogbreed_cli.report.verdict import Finding, NotEvaluated, Observed, rule, say, say_share
+from dogbreed_cli.report.wording import count_noun
 
 if TYPE_CHECKING:
     from dogbreed_cli.report.tensors import Point
@@ -72,7 +73,7 @@ def worst_number(point: "Point", only_nan: bool) -> float | None:
 def name_some(found: Mapping[str, int]) -> str:
     """`a from step 3 on, b from step 5 on and 2 more tensors`."""
     parts = [f"{name} from step {step} on" for name, step in list(found.items())[:NAMED]]
-    return ", ".join(parts) + (f" and {count(len(found) - NAMED, 'more tensor')}" if len(found) > NAMED else "")
+    return ", ".join(parts) + (f" and {count_noun(len(found) - NAMED, 'more tensor')}" if len(found) > NAMED else "")
 
 
 def first_steps(found: Iterable[tuple[str, int]]) -> dict[str, int]:
@@ -102,7 +103,7 @@ def vanishing_gradient(observed: Observed, threshold: float = 1e-7) -> Finding:
     small = [(name, step) for name, step, size in sizes if size < threshold]
     name, step, least = min(sizes, key=lambda row: row[2] if row[2] == row[2] else math.inf)
     evidence = (
-        f"The smallest of {count(len(sizes), 'saved gradient')} is {say(least)} on average ({name}, step {step})."
+        f"The smallest of {count_noun(len(sizes), 'saved gradient')} is {say(least)} on average ({name}, step {step})."
     )
     if small:
         evidence = f"{say_share(len(small), len(sizes))} of them vanish: {name_some(first_steps(small))}. {evidence}"
@@ -122,17 +123,17 @@ def exploding_tensor(observed: Observed, only_nan: bool = False) -> Finding:
     lost = [epoch.epoch for epoch in observed.epochs if not math.isfinite(epoch.train_loss)]
     details = {"tensors": first_steps(bad), "epochs": lost}
     if bad:
-        evidence = f"Numbers that are not finite stand in {len(bad):,} of {count(len(points), 'saving')}: "
+        evidence = f"Numbers that are not finite stand in {len(bad):,} of {count_noun(len(points), 'saving')}: "
         return Finding(True, f"{evidence}{name_some(first_steps(bad))}.", len(bad), len(points), details)
     if lost:
-        epochs = count(len(observed.epochs), "epoch")
+        epochs = count_noun(len(observed.epochs), "epoch")
         evidence = f"The training loss is no finite number in {len(lost)} of {epochs}, first in epoch {lost[0]}."
         return Finding(True, evidence, len(lost), len(observed.epochs), details)
     if not points:
         losses = f" The losses of the {len(observed.epochs)} epochs are finite." if observed.epochs else ""
         raise NotEvaluated(f"{observed.tensors.why}{losses}", "Turn the debugger on (debugger.enabled).")
     names = len(observed.tensors.points)
-    evidence = f"All numbers of {count(len(points), 'saving')} of {count(names, 'tensor')} are finite."
+    evidence = f"All numbers of {count_noun(len(points), 'saving')} of {count_noun(names, 'tensor')} are finite."
     return Finding(False, evidence, 0, len(points), details)
 
 
@@ -240,11 +241,11 @@ def class_imbalance(observed: Observed, threshold_imbalance: float = 10.0) -> Fi
     ratio = counts[most] / counts[least] if counts[least] else math.inf
     few = [name for name, number in counts.items() if number * threshold_imbalance < counts[most]]
     smallest = f"{counts[least]:,}: a ratio of {say(ratio)}" if counts[least] else "none"
-    evidence = f"{most} has {count(counts[most], 'training image')}, {least} has {smallest}."
+    evidence = f"{most} has {count_noun(counts[most], 'training image')}, {least} has {smallest}."
     if ratio == 1:
-        evidence = f"Each of the {len(counts)} classes has {count(counts[most], 'training image')}."
+        evidence = f"Each of the {len(counts)} classes has {count_noun(counts[most], 'training image')}."
     elif few:
-        evidence += f" {len(few)} of {count(len(counts), 'class')} are beyond the threshold."
+        evidence += f" {len(few)} of {count_noun(len(counts), 'class')} are beyond the threshold."
     return Finding(bool(few), evidence, len(few), len(counts), {"ratio": ratio, "classes": few})
 
 
@@ -265,6 +266,8 @@ def all_zero(observed: Observed, threshold: float = 100.0) -> Finding:
             "Only reductions were saved, none of which tells zeros.", "Add abs_mean to debugger.reductions."
         )
     zeros = [(name, step) for name, step, zero in judged if zero]
-    evidence = f"{len(zeros):,} of {count(len(judged), 'saving')} of {count(len(later), 'tensor')} are all zero"
+    evidence = (
+        f"{len(zeros):,} of {count_noun(len(judged), 'saving')} of {count_noun(len(later), 'tensor')} are all zero"
+    )
     evidence += f": {name_some(first_steps(zeros))}." if zeros else "."
     return Finding(bool(zeros), evidence, len(zeros), len(judged), {"tensors": first_steps(zeros)})

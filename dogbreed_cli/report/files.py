@@ -1,5 +1,8 @@
-"""A report -> a folder: report.html, metrics.json, MODEL_CARD.md, CSV files and one file for each of AWS's profiler
-rules in AWS's layout (profiler-reports/<Rule>.json), each written beside and renamed.
+"""A report -> a folder: report.html, metrics.json, MODEL_CARD.md, CSV files and one JSON file for each of AWS's rules,
+each written beside and renamed.
+
+Profiler rules lie in profiler-reports/<Rule>.json, as in AWS's rule-output/ProfilerReport-<number>/profiler-output/;
+debugger rules, of which AWS keeps the status alone, in debugger-reports/ beside it in the same form.
 
 All are written each time, empty tables with their head line only: in a folder that held an earlier report nothing of
 that one may stay behind and be taken for this one's.
@@ -23,9 +26,6 @@ from dogbreed_cli.report.model_card import write_model_card
 from dogbreed_cli.report.page import render
 from dogbreed_cli.report.report import Report, to_json, to_plain
 
-# As in AWS's rule-output/ProfilerReport-<number>/profiler-output/.
-AWS_FOLDER = "profiler-reports"
-
 
 def write(report: Report, folder: Path) -> dict[str, Path]:
     """The paths by file name, the page first. Raises DogbreedError when the folder cannot be written."""
@@ -42,8 +42,7 @@ def write(report: Report, folder: Path) -> dict[str, Path]:
         "MODEL_CARD.md": write_model_card(report),
     }
     for verdict in report.rules:
-        if verdict.kind == "profiler":
-            texts[f"{AWS_FOLDER}/{verdict.rule}.json"] = to_json_text(to_plain(to_aws_json(verdict)))
+        texts[f"{verdict.kind}-reports/{verdict.rule}.json"] = to_json_text(to_plain(to_aws_json(verdict)))
     return write_files(folder, texts)
 
 

@@ -13,7 +13,8 @@ from itertools import groupby
 
 import numpy as np
 
-from dogbreed_cli.report.verdict import Finding, NotEvaluated, Observed, count, rule, say
+from dogbreed_cli.report.verdict import Finding, NotEvaluated, Observed, rule, say
+from dogbreed_cli.report.wording import count_noun
 
 NO_LOSSES = (
     "There is neither a history.csv with losses of epochs nor a saved loss tensor.",
@@ -98,7 +99,9 @@ def loss_not_decreasing(
         )
         return Finding(True, evidence, int(broken.sum()), len(values), {f"{unit}s": losses.numbers[broken].tolist()})
     if len(values) < FEWEST:
-        raise NotEvaluated(f"{count(len(values), unit)} tell no trend; it takes {FEWEST}.", "Train for more epochs.")
+        raise NotEvaluated(
+            f"{count_noun(len(values), unit)} tell no trend; it takes {FEWEST}.", "Train for more epochs."
+        )
     window = max(1, min(num_steps, len(values) // FEWEST))
     first, last = float(values[:window].mean()), float(values[-window:].mean())
     # What it rises from one point to the next is noise: a loss that only falls has none.
@@ -109,7 +112,7 @@ def loss_not_decreasing(
     change = (last - first) / first if first else 0.0
     evidence = (
         f"The training loss went from {say(first)} to {say(last)} ({100 * change:+.1f} %) over "
-        f"{count(len(values), 'saved ' + unit if unit == 'step' else unit)}"
+        f"{count_noun(len(values), 'saved ' + unit if unit == 'step' else unit)}"
     )
     evidence += f"; {say(noise)} of that may be noise." if noise else "."
     rising = values[window:] >= values[:-window]
@@ -162,7 +165,7 @@ def overtraining(
     }
     if total < FEWEST + 1:
         raise NotEvaluated(
-            f"{count(total, losses.unit)} are too few: nothing can fail to improve for 3 of them.", "Train longer."
+            f"{count_noun(total, losses.unit)} are too few: nothing can fail to improve for 3 of them.", "Train longer."
         )
     stalls = {"train": stalled(losses.train, delta), "validation": stalled(losses.validation, delta)}
     triggered = stalls["validation"] >= scaled["patience_validation"] or (

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from dogbreed_cli.report.verdict import Finding, NotEvaluated, Observed, count, rule, say_share, scale_patience
+from dogbreed_cli.report.verdict import Finding, NotEvaluated, Observed, rule, say_share, scale_patience
+from dogbreed_cli.report.wording import count_noun
 
 # (node, instance) -> times, values; both of shape (samples,), in the order of time.
 Series = dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]
@@ -125,8 +126,8 @@ def io_bottleneck(
 def judge_bottleneck(idle: int, starved: int, moments: int, threshold: float, patience: int, meanwhile: str) -> Finding:
     scaled = {"patience": scale_patience(patience, moments)}
     evidence = (
-        f"In {say_share(idle, moments)} of {count(moments, 'sample')} a GPU was idle, in {say_share(starved, moments)} "
-        f"a GPU was idle while {meanwhile}."
+        f"In {say_share(idle, moments)} of {count_noun(moments, 'sample')} a GPU was idle, "
+        f"in {say_share(starved, moments)} a GPU was idle while {meanwhile}."
     )
     details = {"low_gpu_utilization": idle, "bottlenecks": starved}
     return Finding(100 * starved / moments > threshold, evidence, starved, moments, details, scaled)
@@ -213,7 +214,7 @@ def low_gpu_utilization(
         worst = min(parts, key=lambda pair: tuple(pair))
         details.setdefault(node, {})[gpu] = {"gpu_95": float(worst[0]), "gpu_5": float(worst[1])}
         said.append(f"{gpu} of {node}: 95th percentile {worst[0]:.0f} %, 5th {worst[1]:.0f} % at its worst")
-    evidence = f"{low} of {count(judged, 'window')} are beyond the threshold ({'; '.join(said[:4])})."
+    evidence = f"{low} of {count_noun(judged, 'window')} are beyond the threshold ({'; '.join(said[:4])})."
     return Finding(low > 0, evidence, low, judged, details, scaled)
 
 
@@ -285,4 +286,4 @@ def overall_system_usage(observed: Observed) -> Finding:
             median, high = np.quantile(np.concatenate(means), (0.5, 0.95))
             said.append(f"{name} {median:.0f} % (95th percentile {high:.0f} %)")
     moments = max(len(times) for series in metrics.values() for times, _ in series.values())
-    return Finding(False, f"Median use over {count(moments, 'sample')}: {', '.join(said)}.", 0, moments, details)
+    return Finding(False, f"Median use over {count_noun(moments, 'sample')}: {', '.join(said)}.", 0, moments, details)

@@ -12,7 +12,6 @@ from dogbreed_cli.report import debugger_rules, loss_rules, profiler_rules, time
 from dogbreed_cli.report.verdict import (
     NOT_EVALUATED,
     NOT_TRIGGERED,
-    STOPPING,
     TRIGGERED,
     Observed,
     Rule,
@@ -25,7 +24,6 @@ __all__ = [
     "NOT_EVALUATED",
     "NOT_TRIGGERED",
     "RULES",
-    "STOPPING",
     "TRIGGERED",
     "Observed",
     "Verdict",

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dogbreed_cli.report.profiler_rules import percentiles
-from dogbreed_cli.report.verdict import Finding, NotEvaluated, Observed, count, rule, say_share
-from dogbreed_cli.report.wording import SPACE, say_duration
+from dogbreed_cli.report.verdict import Finding, NotEvaluated, Observed, rule, say_share
+from dogbreed_cli.report.wording import SPACE, count_noun, say_duration
 
 if TYPE_CHECKING:
     from dogbreed_cli.report.profile import Event
@@ -159,7 +159,7 @@ def judge_processes(observed: Observed, min_threshold: float, max_threshold: flo
     if not cores:
         raise NotEvaluated("There are no samples of CPUUtilization to count the cores by.", FIX)
     wrong = not min_threshold <= 100 * processes / cores <= max_threshold
-    evidence = f"{processes:g} loader processes ran side by side in the median, on {count(cores, 'core')}."
+    evidence = f"{processes:g} loader processes ran side by side in the median, on {count_noun(cores, 'core')}."
     return Finding(wrong, evidence, int(wrong), len(running), {"cores": cores, "dataloaders": processes})
 
 

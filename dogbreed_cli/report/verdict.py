@@ -18,14 +18,14 @@ from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
+from dogbreed_cli.report.wording import count_noun
+
 if TYPE_CHECKING:
     from dogbreed_cli.report.artifacts import Epoch
     from dogbreed_cli.report.profile import Profile
     from dogbreed_cli.report.tensors import Tensors
 
 TRIGGERED, NOT_TRIGGERED, NOT_EVALUATED = "triggered", "not triggered", "not evaluated"
-# Those that can be judged from epochs alone, while a job runs: for `train --stop-on-rule`.
-STOPPING = ("LossNotDecreasing", "Overfit", "Overtraining")
 # Below this many samples (10 s at the default interval) nothing is said about a job.
 FEWEST_SAMPLES = 20
 
@@ -124,15 +124,10 @@ def rule_name(function: str) -> str:
 def scale_patience(patience: int, datapoints: int) -> int:
     if datapoints < FEWEST_SAMPLES:
         raise NotEvaluated(
-            f"Only {count(datapoints, 'sample')} were taken; {FEWEST_SAMPLES} are the least to judge by.",
+            f"Only {count_noun(datapoints, 'sample')} were taken; {FEWEST_SAMPLES} are the least to judge by.",
             "Let the job run longer, or sample more often (debugger.profiler_interval).",
         )
     return min(patience, datapoints // 4)
-
-
-def count(number: int, noun: str) -> str:
-    """`1 sample`, `1,200 samples`."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s" if not noun.endswith("ss") else "es")
 
 
 def say(value: float) -> str:

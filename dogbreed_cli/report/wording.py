@@ -71,7 +71,8 @@ def say_values(values: Mapping[str, Any]) -> str:
 
 
 def count_noun(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    """`1 sample`, `1,200 samples`, `2 losses`."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "es" if noun.endswith("ss") else "s")
 
 
 def say_amount(value: float) -> str:
