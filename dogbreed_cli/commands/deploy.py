@@ -207,4 +207,4 @@ def change_end(session: Session, name: str, expires: timedelta | None, ends_at: 
 
 
 def say_end(at: datetime) -> str:
-    return f"it ends itself at {at.astimezone():%H:%M on %d %B}"
+    return f"it ends itself at {at.astimezone():%Y-%m-%d %H:%M}"

@@ -200,9 +200,10 @@ def finish(
         **as_member(cost),
     }
     from rich.console import Group
+    from rich.text import Text
 
     shown = table(["metric", "value"], [[key, f"{value:.4f}"] for key, value in sorted(metrics.items())])
-    app.console.result(data, Group(shown, f"model: {data['model']}"))
+    app.console.result(data, Group(shown, Text(f"model: {data['model']}", no_wrap=True, overflow="ignore")))
     app.console.note("next: dogbreed report, then dogbreed deploy")
     if min_accuracy is not None and (accuracy is None or accuracy < min_accuracy):
         found = "no accuracy" if accuracy is None else f"{split} accuracy {accuracy:.4f}"
