@@ -142,10 +142,11 @@ def explain(error: BaseException) -> DogbreedError:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="""\b
 Examples:
-  dogbreed demo                                   # everything, on drawn images, on this machine
+  dogbreed demo                    # everything, on drawn images, on this machine
   dogbreed upload dogImages && dogbreed tune && dogbreed train --from-best
   dogbreed deploy && dogbreed predict dog.jpg && dogbreed teardown --yes
-  dogbreed --target aws --set aws.role_arn=arn:aws:iam::123456789012:role/r tune --max-jobs 4""",
+  dogbreed --set train.epochs=20 train
+  dogbreed --target aws init       # the same on Amazon SageMaker""",
 )
 @click.option(
     "--config", "config_file", type=click.Path(path_type=Path), envvar="DOGBREED_CONFIG", metavar="FILE",

@@ -25,11 +25,13 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 # Off a terminal rich would wrap tables at 80 columns; a log file or a pipe has no such edge.
 PIPE_WIDTH = 200
+# Between two columns of a table.
+GAP = 2
 # Between two lines of progress where there is no bar.
 LINE_SECONDS = 5
 # What is there to be copied stays in one piece: a terminal that has to break it does so without a line's end.
 COMMAND = re.compile(r"`[^`\n]*`|(?<=: )dogbreed [^;\n]*")
-LABEL = re.compile(r" *(?:[A-Za-z][\w-]{0,10}: |[A-Za-z][\w -]*: {2,})?")
+LABEL = re.compile(r" *(?:[A-Za-z][\w -]*: {2,}|[A-Za-z][\w-]{0,10}: )")
 
 
 class Console:
@@ -74,13 +76,14 @@ class Console:
     def say(self, text: str, style: str | None = None) -> None:
         self.stderr.print(fit(text, self.stderr), style=style, markup=False, soft_wrap=True)
 
-    def result(self, data: dict[str, Any], human: RenderableType | None = None) -> None:
+    def result(self, data: dict[str, Any], *human: RenderableType) -> None:
         """The command's answer: `data` for the one JSON document that `close` writes, or `human` as text now."""
         if self.as_json:
             self.document = to_json(data)
-        elif human is not None:
-            is_text = isinstance(human, str)
-            self.stdout.print(fit(human, self.stdout) if is_text else human, markup=False, soft_wrap=is_text)
+            return
+        for part in human:
+            is_text = isinstance(part, str)
+            self.stdout.print(fit(part, self.stdout) if is_text else part, markup=False, soft_wrap=is_text)
 
     def result_now(self, data: dict[str, Any], human: RenderableType) -> None:
         """The answer of a command that goes on after it: written at once, and not again by `close`."""
@@ -121,7 +124,7 @@ class Console:
     def error(self, error: DogbreedError) -> None:
         from rich.text import Text
 
-        head = "" if isinstance(error, Interrupted) else "error: "
+        head = "" if isinstance(error, (Declined, Interrupted)) else "error: "
         text = Text(fit(f"{head}{error.what}", self.stderr))
         text.stylize("bold red", 0, len(head))
         if error.why:
@@ -232,7 +235,7 @@ def to_json(value: Any) -> Any:
 
 
 def fit(text: str, stream: RichConsole) -> str:
-    """On a terminal broken between words, what comes after a label (`  why: `) under its beginning."""
+    """On a terminal broken between words; what comes after a label (`  why: `) stands under its beginning."""
     if not stream.is_terminal:
         return text
     return "\n".join(fit_line(line, stream.width) if len(line) > stream.width else line for line in text.split("\n"))
@@ -243,8 +246,8 @@ def fit_line(line: str, width: int) -> str:
 
     label = LABEL.match(line)
     whole = COMMAND.sub(lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), line)
-    broken = textwrap.fill(whole, width, subsequent_indent=" " * len(label[0] if label else ""),
-                           break_long_words=False, break_on_hyphens=False)  # fmt: skip
+    indent = " " * (len(label[0]) if label else 2)
+    broken = textwrap.fill(whole, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
     return broken.replace("\N{NO-BREAK SPACE}", " ")
 
 
@@ -258,12 +261,12 @@ def table(columns: list[str], rows: list[list[str]], title: str | None = None) -
         def __rich_console__(self, console: Any, options: Any) -> Any:
             cells = [[column, *(row[place] for row in rows)] for place, column in enumerate(columns)]
             least = sum(max(len(word) for cell in column for word in cell.split() or [""]) for column in cells)
-            if least + 3 * len(columns) <= options.max_width:
+            if least + GAP * (len(columns) - 1) <= options.max_width:
                 for drawn, column in zip(self.columns, cells, strict=True):
                     drawn.no_wrap = not any(" " in cell for cell in column)
             return super().__rich_console__(console, options)
 
-    drawn = WholeWords(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    drawn = WholeWords(box=SIMPLE_HEAD, title=title, title_justify="left", padding=(0, GAP - 1, 0, 0), show_edge=False)
     for column in columns:
         drawn.add_column(column, overflow="fold")
     for row in rows:
