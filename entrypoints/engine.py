@@ -17,21 +17,23 @@ def candidates(front, sample, mean, std, half, openvino, say):
     """Engines in the order in which they should be tried, each made when it is asked for; the last one is float32.
 
     An engine is a function: uint8 images (n, 3, size, size) -> what `front` makes of them, float32 on the CPU; its
-    `name` says what it is. `sample` is some such images, `half` whether bfloat16 may be used where the processor has it
-    (float16 on older GPUs), `openvino` whether OpenVINO may, `say` takes a line for the log.
+    `name` says what it is. `sample` is some such images, `half` whether this machine's half precision may be used,
+    `openvino` whether OpenVINO may, `say` takes a line for the log.
     """
+    types = [dtype for dtype in (half and native_half(), torch.float32) if dtype]
     if torch.cuda.is_available():
-        if half:
-            ampere = torch.cuda.get_device_capability()[0] >= 8  # older ones emulate bfloat16
-            yield CudaEngine(front, mean, std, torch.bfloat16 if ampere else torch.float16, say)
-        yield CudaEngine(front, mean, std, torch.float32, say)
+        yield from (CudaEngine(front, mean, std, dtype, say) for dtype in types)
         return
-    half = half and has_bfloat16()
     if openvino:
-        yield from openvino_engines(front, sample, mean, std, ["bf16", "f32"] if half else ["f32"], say)
-    if half:
-        yield TorchEngine(front, mean, std, torch.bfloat16, say)
-    yield TorchEngine(front, mean, std, torch.float32, say)
+        yield from openvino_engines(front, sample, mean, std, [name_of(dtype) for dtype in types], say)
+    yield from (TorchEngine(front, mean, std, dtype, say) for dtype in types)
+
+
+def native_half():
+    """The half precision that this machine does not emulate, or None."""
+    if torch.cuda.is_available():
+        return torch.bfloat16 if torch.cuda.get_device_capability()[0] >= 8 else torch.float16
+    return torch.bfloat16 if has_bfloat16() else None
 
 
 def has_bfloat16():

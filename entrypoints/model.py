@@ -44,13 +44,12 @@ def decode_image(source):
     """
     data = source if isinstance(source, bytes | bytearray) else Path(source).read_bytes()
     try:
-        with Image.open(
-            io.BytesIO(data), formats=FORMATS
-        ) as opened:  # reads the header, and refuses a picture of a billion pixels
+        # Reads the header, and refuses a picture of a billion pixels.
+        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
             if opened.format == "JPEG" and opened.mode in ("L", "RGB"):
                 with contextlib.suppress(RuntimeError):  # broken: PIL says how
                     return decode_jpeg(data)
-            return torch.from_numpy(np.array(decode_with_pil(opened))).permute(2, 0, 1).contiguous()
+            return torch.from_numpy(np.array(decode_with_pil(opened))).permute(2, 0, 1)
     except Exception as error:  # PIL's decoders fail in many ways: KeyError, struct.error, zlib.error, ...
         unknown = isinstance(error, Image.UnidentifiedImageError)
         reason = "its format is unknown" if unknown else " ".join(str(error).split()) or type(error).__name__
@@ -66,17 +65,19 @@ def decode_jpeg(data):
     return decode(buffer, mode=ImageReadMode.RGB, apply_exif_orientation=True)
 
 
-def decode_with_pil(opened):
-    image = ImageOps.exif_transpose(opened)  # cameras store the rotation beside the pixels
+def decode_with_pil(image):
+    """In RGB. Copies are avoided: of 100 million pixels each has 400 MB."""
     image.load()
+    with contextlib.suppress(Exception):  # EXIF may hold anything
+        ImageOps.exif_transpose(image, in_place=True)  # cameras store the rotation beside the pixels
     if image.mode == "I" or image.mode.startswith("I;16"):  # PIL would clip 16 bits at 255, not scale them
-        wide = np.asarray(image).astype(np.int64).clip(0, 65535)
-        image = Image.fromarray((wide >> 8).astype(np.uint8))
+        image = Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
+        image = image if image.mode == "RGBA" else image.convert("RGBA")
+        white = Image.new("RGB", image.size, "white")
+        white.paste(image, mask=image)
+        return white
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def plain_view(image, size):

@@ -7,13 +7,13 @@ unpacked archive in DIR:
     cd DIR/code && serve run ray_app:app       # http://127.0.0.1:8000/
 """
 
-import asyncio
 import os
 from pathlib import Path
 
 import serve
 import torch
 from ray import serve as ray_serve
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 
@@ -27,7 +27,7 @@ class Endpoint:
     async def __call__(self, request):
         body, headers = await request.body(), request.headers
         attributes = headers.get("x-amzn-sagemaker-custom-attributes")
-        status, answer, kind = await asyncio.to_thread(
+        status, answer, kind = await run_in_threadpool(
             serve.respond, self.model, body, headers.get("content-type"), headers.get("accept"), attributes
         )
         return Response(answer, status_code=status, media_type=kind)

@@ -24,7 +24,7 @@ from http import HTTPStatus
 
 import torch
 from batches import MOST, Batches
-from engine import candidates
+from engine import candidates, name_of, native_half
 from model import decode_image, load_model, plain_view
 from PIL import Image
 
@@ -60,8 +60,9 @@ class Classifier:
         network, description = load_model(model_dir)
         self.classes, self.size = description["classes"], description["image_size"]
         black = torch.zeros(MOST, 3, self.size, self.size, dtype=torch.uint8)
-        # Half precision only for a model that was evaluated in it.
-        half = description.get("precision", "f32") != "f32"
+        # Half precision only of the kind that the model was evaluated in.
+        half = native_half()
+        half = half is not None and description.get("precision") == name_of(half)
         engine = next(candidates(network, black, **description["normalisation"], half=half, openvino=True, say=say))
         threads = torch.get_num_threads()
         self.decoding = threading.Semaphore(threads)  # bounds memory

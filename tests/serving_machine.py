@@ -27,8 +27,14 @@ from dogbreed_cli.local.training_jobs import KIND
 # An image's server that starts at once: what serving_app.py imports, with a model that answers without torch.
 QUICK_SERVER = {
     "uvicorn.py": """
-import http.server, json, socket
-def run(app, fd, log_level):
+import http.server, json
+class Config:
+    def __init__(self, app, log_level): pass
+class Server:
+    def __init__(self, config): pass
+    def run(self, sockets):
+        serve(*sockets)
+def serve(listening):
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             self.answer(200, b"")
@@ -43,7 +49,7 @@ def run(app, fd, log_level):
             self.end_headers()
             self.wfile.write(body)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler, bind_and_activate=False)
-    server.socket = socket.socket(fileno=fd)
+    server.socket = listening
     print("serving", flush=True)
     server.serve_forever()
 """,

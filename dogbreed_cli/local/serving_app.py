@@ -6,6 +6,7 @@ Runs in the container image, so it imports nothing of dogbreed_cli. The toolkit'
 calls its functions, for several requests at a time; this file only gives it the context that TorchServe would.
 """
 
+import socket
 import sys
 import threading
 
@@ -81,4 +82,6 @@ async def read(request):
 
 if __name__ == "__main__":
     # The model is loaded, compiled and warm before the socket is answered, so /ping is honest.
-    uvicorn.run(create_app(sys.argv[2]), fd=int(sys.argv[1]), log_level="warning")
+    config = uvicorn.Config(create_app(sys.argv[2]), log_level="warning")
+    # As a socket: of a mere descriptor uvicorn thinks that it is a Unix socket's, and small answers wait (TCP_NODELAY).
+    uvicorn.Server(config).run(sockets=[socket.socket(fileno=int(sys.argv[1]))])
