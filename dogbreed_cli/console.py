@@ -82,8 +82,10 @@ class Console:
             self.document = to_json(data)
             return
         for part in human:
-            is_text = isinstance(part, str)
-            self.stdout.print(fit(part, self.stdout) if is_text else part, markup=False, soft_wrap=is_text)
+            if isinstance(part, str):
+                self.stdout.print(fit(part, self.stdout), markup=False, soft_wrap=True)
+            else:
+                self.stdout.print(part, markup=False)
 
     def result_now(self, data: dict[str, Any], human: RenderableType) -> None:
         """The answer of a command that goes on after it: written at once, and not again by `close`."""

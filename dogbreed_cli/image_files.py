@@ -3,24 +3,19 @@
 import itertools
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from queue import SimpleQueue
-from typing import TypeVar
 
 from dogbreed_cli.errors import UsageError
 
 SPLIT_FOLDERS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
 CONTENT_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 SUFFIXES = {"JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"}, "PNG": {".png"}, "WEBP": {".webp"}}
+STORED_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 # What a person takes for a picture: not being readable is worth a word for these, and for nothing else.
 PICTURE_SUFFIXES = {*itertools.chain(*SUFFIXES.values()), ".gif", ".bmp", ".tif", ".tiff", ".heic", ".avif"}
 LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,26 +152,3 @@ def _name_uniquely(files: list[str]) -> Iterator[tuple[str, str]]:
         name = next(name for name in itertools.chain((path.name, long), numbered) if name not in taken)
         taken.add(name)
         yield name, relative
-
-
-def in_parallel(function: Callable[[T], R], items: Iterable[T], max_workers: int) -> Iterator[R]:
-    """Results of `function`, as they come, from a pool of threads with a short queue.
-
-    The first error (or Ctrl-C) drops what has not begun and is raised as soon as what has begun is over.
-    """
-    # Each future comes by itself: concurrent.futures.wait would go through all that are in flight for every result.
-    done: SimpleQueue[Future[R]] = SimpleQueue()
-    items, waiting = iter(items), 0
-    pool = ThreadPoolExecutor(max_workers)
-    try:
-        while True:
-            for item in itertools.islice(items, 4 * max_workers - waiting):
-                pool.submit(function, item).add_done_callback(done.put)
-                waiting += 1
-            if not waiting:
-                return
-            future = done.get()
-            waiting -= 1
-            yield future.result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)

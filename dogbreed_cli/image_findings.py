@@ -17,6 +17,8 @@ MAX_IMBALANCE = 10  # images of the largest class for one of the smallest
 NEAR_BITS = 15
 BANDS = 16  # more than NEAR_BITS, so that of two looks that near at least one band is equal
 BAND_BITS = 16
+BAND_MASK = (1 << BAND_BITS) - 1
+MOST_COMPARED = 100
 
 # In the order in which they are shown: what is left out, what is wrong between files, what is only told.
 FAULTS: dict[str, tuple[Severity, str]] = {
@@ -28,6 +30,10 @@ FAULTS: dict[str, tuple[Severity, str]] = {
     "tiny": ("warning", f"Images under {MIN_SIDE} pixels wide or high"),
     "wrong-extension": ("info", "Images of another type than their name says, sent as what they are"),
     "animated": ("info", "Animated images, of which the first picture counts"),
+    "rotated": ("info", "Images that EXIF turns, trained on as they are seen"),
+    "cmyk": ("info", "Images in CMYK, a print's colours, trained on as RGB"),
+    "palette": ("info", "Images with a palette, trained on as RGB"),
+    "16-bit": ("info", "Images of 16 bits a channel, trained on as 8"),
     "foreign": ("info", "Files that are no images, ignored"),
     "hidden": ("info", "Hidden files, ignored"),
 }
@@ -80,7 +86,8 @@ def find_copies(top: Path, images: list[ImageFile]) -> Iterator[Finding]:
 
 def find_look_alikes(top: Path, clusters: Iterable[list[ImageFile]]) -> Iterator[Finding]:
     """Different files with one picture: another size, quality or format. Equal files are `find_copies`' business."""
-    across, within = [], []
+    across: list[list[ImageFile]] = []
+    within: list[list[ImageFile]] = []
     for cluster in clusters:
         if len({image.md5 for image in cluster}) > 1:
             (across if len({image.split for image in cluster}) > 1 else within).append(cluster)
@@ -92,35 +99,42 @@ def find_look_alikes(top: Path, clusters: Iterable[list[ImageFile]]) -> Iterator
 
 
 def cluster_by_look(images: Sequence[ImageFile]) -> list[list[ImageFile]]:
-    """Images by what they show: a cluster has a first image, and what is within NEAR_BITS of it.
+    """Images by what they show: in a cluster each is a copy of another one, or within NEAR_BITS of it.
 
-    Two looks with at most 15 of 256 bits apart have at least one of 16 bands in common, so each image is compared with
-    the first ones of the clusters that share a band with it, not with all.
+    Two looks with at most 15 of 256 bits apart have at least one of 16 bands in common, so each is compared with those
+    that share a band with it, not with all: with the last MOST_COMPARED of them, where thousands of pictures have one
+    sky.
     https://en.wikipedia.org/wiki/Locality-sensitive_hashing#Bit_sampling_for_Hamming_distance
     """
-    clusters: dict[str, list[ImageFile]] = {}  # by the first image's content
-    first_of: dict[str, str] = {}
-    bands: dict[tuple[int, int], list[tuple[int, str]]] = defaultdict(list)
+    looks = sorted({(image.md5, image.look) for image in images})
+    first = list(range(len(looks)))  # of each look's cluster, or one on the way to it
+    for band in range(BANDS):
+        begin, alike = band * BAND_BITS, defaultdict[int, list[int]](list)
+        for one, (_, look) in enumerate(looks):
+            if look:  # there is something to see
+                same = alike[look >> begin & BAND_MASK]
+                for other in same[-MOST_COMPARED:]:
+                    if (look ^ looks[other][1]).bit_count() <= NEAR_BITS:
+                        join(first, one, other)
+                same.append(one)
+    clusters: dict[int, list[ImageFile]] = defaultdict(list)
+    places = {md5: find_first(first, place) for place, (md5, _) in enumerate(looks)}
     for image in sorted(images, key=lambda image: image.md5):
-        if image.md5 not in first_of:
-            places = list(enumerate(split_look(image.look))) if image.look else []
-            near = (
-                md5
-                for md5, look in {md5: look for place in places for look, md5 in bands.get(place, ())}.items()
-                if (look ^ image.look).bit_count() <= NEAR_BITS
-            )
-            first = first_of[image.md5] = next(near, image.md5)
-            if first == image.md5:
-                for place in places:
-                    bands[place].append((image.look, image.md5))
-        clusters.setdefault(first_of[image.md5], []).append(image)
+        clusters[places[image.md5]].append(image)
     return list(clusters.values())
 
 
-def split_look(look: int) -> Iterator[int]:
-    for _ in range(BANDS):
-        yield look & ((1 << BAND_BITS) - 1)
-        look >>= BAND_BITS
+def join(first: list[int], one: int, other: int) -> None:
+    """https://en.wikipedia.org/wiki/Disjoint-set_data_structure"""
+    one, other = find_first(first, one), find_first(first, other)
+    first[max(one, other)] = min(one, other)
+
+
+def find_first(first: list[int], one: int) -> int:
+    while first[one] != one:
+        first[one] = first[first[one]]
+        one = first[one]
+    return one
 
 
 def find_case_clashes(top: Path, images: list[ImageFile]) -> Iterator[Finding]:

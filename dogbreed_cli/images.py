@@ -21,11 +21,11 @@ from dogbreed_cli.errors import UsageError
 from dogbreed_cli.image_cache import ImageCache
 from dogbreed_cli.image_files import (
     PICTURE_SUFFIXES,
+    STORED_SUFFIXES,
     Candidate,
     ImageFile,
     OnProgress,
     Progress,
-    in_parallel,
     list_candidates,
 )
 from dogbreed_cli.image_findings import (
@@ -40,6 +40,7 @@ from dogbreed_cli.image_findings import (
     shorten,
 )
 from dogbreed_cli.image_reading import Reading, name_faults, read
+from dogbreed_cli.parallel import in_parallel
 
 SPLITS = ("train", "valid", "test")
 
@@ -180,7 +181,7 @@ def name_image(candidate: Candidate, reading: Reading) -> ImageFile:
     return ImageFile(
         split=candidate.split,
         label=candidate.label,
-        name=candidate.name,
+        name=name_stored(candidate.name, reading),
         file=candidate.file,
         size=candidate.size,
         md5=reading.md5,
@@ -189,6 +190,12 @@ def name_image(candidate: Candidate, reading: Reading) -> ImageFile:
         height=reading.height,
         look=int(reading.look or "0", 16),
     )
+
+
+def name_stored(name: str, reading: Reading) -> str:
+    """Training takes files for images by their names, so one that says nothing, or .jfif, gets an ending more."""
+    known = PurePath(name).suffix.lower() in STORED_SUFFIXES
+    return name if known else f"{name}-{reading.md5[:8]}.{reading.format.lower()}"
 
 
 def split(

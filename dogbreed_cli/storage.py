@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from dogbreed_cli.aws_errors import explain
 from dogbreed_cli.errors import DogbreedError, UsageError
-from dogbreed_cli.image_files import in_parallel
+from dogbreed_cli.parallel import in_parallel
 
 DELETE_BATCH = 1000  # keys in one DeleteObjects, AWS's limit
 CHUNK = 1 << 20  # bytes

@@ -8,15 +8,18 @@
 Objects are prefix/{train,valid,test}/<class>/<image>; prefix/manifest.json is written when all of them are there.
 """
 
+import contextlib
 import hashlib
+import threading
 import time
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from dogbreed_cli.errors import DogbreedError
-from dogbreed_cli.image_files import ImageFile, OnProgress, Progress, in_parallel
+from dogbreed_cli.image_files import ImageFile, OnProgress, Progress
 from dogbreed_cli.images import SPLITS, ImageFolder
+from dogbreed_cli.parallel import Pace, in_parallel
 from dogbreed_cli.storage import (
     delete_objects,
     explain_s3_errors,
@@ -29,9 +32,11 @@ from dogbreed_cli.storage import (
 
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
-# Requests in flight. Here the processor is the limit, from 4 on alike (benchmarks/upload.py); over a network each waits
-# for its round trip, and boto3's own pool of connections (session.py) has as many.
-AT_ONCE = 16
+# Requests in flight, to begin with and at most: as many as boto3 has connections (session.py).
+LEAST, MOST = 4, 32
+# Files of more bytes are sent one at a time, since each is held in memory.
+LARGE_BYTES = 8 * 2**20
+LARGE = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +120,8 @@ def _find_stored(client: Any, bucket: str, prefix: str) -> tuple[Manifest | None
         listed = list_objects(client, bucket, join_key(prefix, part) + "/")
         return None, {found.key: Stored(found.size, found.etag) for found in listed}
 
-    manifest, remote = None, {}
+    manifest: Manifest | None = None
+    remote: dict[str, Stored] = {}
     for noted, found in in_parallel(ask, (MANIFEST, *SPLITS), max_workers=4):
         manifest = manifest or noted
         remote |= found
@@ -129,7 +135,7 @@ def sync(
     bucket: str,
     prefix: str,
     on_progress: OnProgress | None = None,
-    max_workers: int = AT_ONCE,
+    max_workers: int = MOST,
 ) -> SyncResult:
     """Carry out a plan: make prefix/{train,valid,test}/ the folder's images, and then prefix/manifest.json.
 
@@ -145,14 +151,15 @@ def sync(
 
     stored = dict(plan.known)
     total_bytes = sum(image.size for image in plan.send)
-    done_bytes = 0
+    done_bytes, pace = 0, Pace(min(LEAST, max_workers), max_workers)
 
-    def send(image: ImageFile) -> tuple[ImageFile, StoredImage]:
-        return image, _put_image(client, image, bucket, join_key(prefix, image.key))
+    def send(image: ImageFile) -> Sent:
+        return _put_image(client, image, bucket, join_key(prefix, image.key))
 
-    for done, (image, entry) in enumerate(in_parallel(send, plan.send, max_workers), 1):
-        stored[image.key] = entry
-        done_bytes += image.size
+    for done, sent in enumerate(in_parallel(send, plan.send, max_workers, pace), 1):
+        pace.note(sent.is_slowed)
+        stored[sent.image.key] = sent.stored
+        done_bytes += sent.image.size
         if on_progress:
             on_progress(Progress(done, done_bytes, len(plan.send), total_bytes))
 
@@ -170,13 +177,21 @@ def read_manifest(client: Any, bucket: str, prefix: str) -> Manifest | None:
     return manifest if manifest and manifest.complete else None
 
 
-def _put_image(client: Any, image: ImageFile, bucket: str, key: str) -> StoredImage:
-    content = image.path.read_bytes()
-    if hashlib.md5(content, usedforsecurity=False).hexdigest() != image.md5:
-        raise DogbreedError(f"{image.path} changed while it was being uploaded.", fix="Run the upload again.")
-    with explain_s3_errors(f"Sending {image.path} to s3://{bucket}/{key}"):
-        answer = client.put_object(Bucket=bucket, Key=key, Body=content, ContentType=image.content_type)
-    return StoredImage(image.md5, image.size, answer["ETag"].strip('"'))
+class Sent(NamedTuple):
+    image: ImageFile
+    stored: StoredImage
+    is_slowed: bool  # S3 had asked to slow down, or failed, before it took the image
+
+
+def _put_image(client: Any, image: ImageFile, bucket: str, key: str) -> Sent:
+    with LARGE if image.size > LARGE_BYTES else contextlib.nullcontext():
+        content = image.path.read_bytes()
+        if hashlib.md5(content, usedforsecurity=False).hexdigest() != image.md5:
+            raise DogbreedError(f"{image.path} changed while it was being uploaded.", fix="Run the upload again.")
+        with explain_s3_errors(f"Sending {image.path} to s3://{bucket}/{key}"):
+            answer = client.put_object(Bucket=bucket, Key=key, Body=content, ContentType=image.content_type)
+    stored = StoredImage(image.md5, image.size, answer["ETag"].strip('"'))
+    return Sent(image, stored, answer["ResponseMetadata"].get("RetryAttempts", 0) > 0)
 
 
 def find_manifest(client: Any, bucket: str, prefix: str) -> Manifest | None:

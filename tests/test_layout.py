@@ -18,7 +18,7 @@ ENTRYPOINTS = sorted((ROOT / "entrypoints").glob("*.py"))
 
 # Lowest first. A module imports of its own layer and of those below it.
 LAYERS = [
-    {"errors", "breeds", "cartoon_dog", "options", "weights", "cache", "names", "value_types"},
+    {"errors", "breeds", "cartoon_dog", "options", "weights", "cache", "names", "parallel", "value_types"},
     {"masking"},
     {"hyperparameters"},
     {"sections", "aws_meanings"},
@@ -41,7 +41,7 @@ LAYERS = [
 ONLY = {
     # an s3:// URI's parts, an archive's safe unpacking
     "local": {"local", "errors", "storage", "source", "checks", "cache", "weights"},
-    "storage": {"aws_errors", "image_files", "errors"},
+    "storage": {"aws_errors", "parallel", "errors"},
     "source": {"storage", "errors"},
     "report": {"report", "errors"},
     "errors": set(),

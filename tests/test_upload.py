@@ -1,15 +1,22 @@
 """`dogbreed upload` on archives and with findings: the table, the JSON, the page, --strict."""
 
 import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from conftest import InProcess
+from json_documents import schemas
 from packed import pack_tar, pack_zip
 
 from dogbreed_cli.breeds import draw_breeds
 from dogbreed_cli.data_report import MOST_FILES
+from dogbreed_cli.image_findings import FAULTS
 from dogbreed_cli.images import scan
 
 
@@ -48,6 +55,28 @@ def test_what_is_no_data_set(dogbreed: InProcess, tmp_path: Path) -> None:
     assert not (dogbreed.folder / "data-report.html").exists()
 
 
+def test_an_archive_behind_a_url(dogbreed: InProcess, dogs: Path, tmp_path: Path) -> None:
+    first = dogbreed.json("upload", str(dogs))
+    pack_zip(dogs, tmp_path / "d.zip")
+    with serve_folder(tmp_path) as url:
+        assert "--allow-private" in dogbreed.json("upload", f"{url}/d.zip".replace("http", "https"), code=2)["fix"]
+        again = dogbreed.json("upload", f"{url}/d.zip?key=secret", "--allow-private")
+        assert (again["sent"], again["fingerprint"]) == (0, first["fingerprint"])
+    page = Path(again["report"]).read_text()
+    assert "/d.zip" in page and "secret" not in page
+
+
+@contextmanager
+def serve_folder(folder: Path) -> Iterator[str]:
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
 def test_findings_as_table_and_json(dogbreed: InProcess, dogs: Path) -> None:
     spoil(dogs)
     found = {finding["kind"]: finding for finding in dogbreed.json("upload", str(dogs))["findings"]}
@@ -60,6 +89,11 @@ def test_findings_as_table_and_json(dogbreed: InProcess, dogs: Path) -> None:
     assert sum("  foreign: " in line for line in told.splitlines()) == MOST_FILES + 7
     quiet = dogbreed.run("-q", "upload", str(dogs)).stderr
     assert quiet.count("warning: ") == 2 == len(quiet.splitlines())
+
+
+def test_the_schema_knows_every_fault_of_a_file() -> None:
+    finding = schemas()["upload.json"]["properties"]["findings"]["items"]
+    assert set(FAULTS) < set(finding["properties"]["kind"]["enum"])
 
 
 def test_strict_sends_nothing_but_writes_the_page(dogbreed: InProcess, dogs: Path) -> None:

@@ -22,19 +22,25 @@ from dogbreed_cli.sync import MANIFEST, read_manifest
 
 KILLS = 10
 PREFIX = "dogbreed/data"
-# All of `dogbreed upload`; besides, it says each request to S3 as it leaves.
-UPLOAD = """
-import sys
-from botocore.hooks import HierarchicalEmitter
-emit = HierarchicalEmitter.emit_until_response
-def say(self, event_name, **values):
-    if event_name.startswith("before-send.s3."):
-        print(event_name, flush=True)
-    return emit(self, event_name, **values)
-HierarchicalEmitter.emit_until_response = say
+# `dogbreed upload`, once for each line of stdin: it kills itself as its n-th request leaves, 0 for never, while others
+# are on their way. Each is a fork of a process that has imported everything.
+UPLOADS = """
+import itertools, os, signal, sys
+import boto3, imagehash, jinja2
+from botocore.httpsession import URLLib3Session
 from dogbreed_cli.cli import main
+from dogbreed_cli.commands import upload
+send, sent = URLLib3Session.send, itertools.count(1)
+def send_or_die(self, request):
+    if next(sent) == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return send(self, request)
+URLLib3Session.send = send_or_die
 sys.argv = ["dogbreed", "-q", "upload", sys.argv[1], "--yes"]
-main()
+for last in map(int, sys.stdin):
+    if not (child := os.fork()):
+        main()
+    print("ended", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
@@ -73,28 +79,29 @@ def test_killed_at_ten_random_moments(endpoint: str, tmp_path: Path) -> None:
         DOGBREED_AWS__BUCKET=bucket,
         DOGBREED_CACHE=str(tmp_path / "cache"),
     )
-    start = {"cwd": tmp_path, "env": environment, "stdout": subprocess.PIPE, "text": True}
-    command, killed = [sys.executable, "-c", UPLOAD, str(dogs)], 0
-    for number in range(KILLS):
-        # The first ones early, so that there is something left to do; each later one has little to send.
-        moment = random.randrange(6, 36) if number < 4 else random.randrange(2, 8)
-        with subprocess.Popen(command, **start) as process:
-            for _ in range(moment):
-                if not process.stdout.readline():
-                    break
-            process.send_signal(signal.SIGKILL)
-            process.stdout.read()
-            killed += process.wait() == -signal.SIGKILL
-        manifest = read_manifest(client, bucket, PREFIX)
-        if manifest is not None:  # whoever reads it now finds just what it says
-            assert {key: entry.md5 for key, entry in manifest.files.items()} == read_images(client, bucket)
-        change(dogs, store, random)
-    assert killed >= KILLS - 3
-    subprocess.run(command, **start, check=True)
+    command = [sys.executable, "-c", UPLOADS, str(dogs)]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as uploads:
+        for number in range(KILLS):
+            # Three kills among the first 30 images; each later upload has little to send, but 8 requests at least.
+            assert run(uploads, random.randrange(5, 14) if number < 3 else random.randrange(1, 9)) == -signal.SIGKILL
+            manifest = read_manifest(client, bucket, PREFIX)
+            if manifest is not None:  # whoever reads it now finds just what it says
+                assert {key: entry.md5 for key, entry in manifest.files.items()} == read_images(client, bucket)
+            change(dogs, store, random)
+        assert run(uploads, 0) == 0
+        uploads.stdin.close()
     folder = scan(dogs)
     assert read_images(client, bucket) == {image.key: image.md5 for image in folder.images}
     manifest = read_manifest(client, bucket, PREFIX)
     assert manifest is not None and manifest.fingerprint == folder.fingerprint
+
+
+def run(uploads: subprocess.Popen[str], last: int) -> int:
+    """The exit code of an upload that dies with that request."""
+    print(last, file=uploads.stdin, flush=True)
+    return next(int(line.removeprefix("ended")) for line in uploads.stdout if line.startswith("ended"))
 
 
 def read_images(client, bucket: str) -> dict[str, str]:

@@ -13,9 +13,9 @@ import click
 from dogbreed_cli.answer_files import answer_file, as_csv, as_json_lines
 from dogbreed_cli.answers import Answer, ask, draw
 from dogbreed_cli.errors import DogbreedError
-from dogbreed_cli.image_files import in_parallel
 from dogbreed_cli.masking import hide_url
 from dogbreed_cli.names import complete_names
+from dogbreed_cli.parallel import in_parallel
 from dogbreed_cli.pictures import Picture, allow_any_address, check_address, open_source
 
 if TYPE_CHECKING:

@@ -43,9 +43,10 @@ Examples:
     metavar="FILE",
     help="Where the page with all findings goes.",
 )
+@click.option("--allow-private", is_flag=True, help="Fetch URLs of this machine and its network, too, also by http.")
 @click.option("--yes", is_flag=True, help="Do not ask before something is sent that AWS charges for.")
 @click.pass_obj
-def upload(app: App, source: str, strict: bool, report: Path, yes: bool) -> None:
+def upload(app: App, source: str, strict: bool, report: Path, allow_private: bool, yes: bool) -> None:
     """Check the images in DIR and upload them.
 
     DIR has train, valid (or val) and test with one folder of images a class, or just one folder a class, which is then
@@ -59,7 +60,7 @@ def upload(app: App, source: str, strict: bool, report: Path, yes: bool) -> None
 
     config, console = app.config(), app.console
     name = hide_url(source) if "://" in source else source
-    images = check(app, config, find_folder(app, source))
+    images = check(app, config, find_folder(app, source, allow_private))
     page = write_data_report(images, name, report).absolute()
     show_findings(app, images)
     console.note(f"findings and classes: {page}")
@@ -82,15 +83,16 @@ def upload(app: App, source: str, strict: bool, report: Path, yes: bool) -> None
     console.note("next: dogbreed tune, or dogbreed train")
 
 
-def find_folder(app: App, source: str) -> Path:
+def find_folder(app: App, source: str, allow_private: bool) -> Path:
     """The folder itself, or one in the cache folder with what the archive or the address holds."""
     from dogbreed_cli.archives import is_archive, unpack_once
     from dogbreed_cli.downloads import download
+    from dogbreed_cli.pictures import allow_any_address, check_address
 
     path = Path(source)
     if "://" in source:
         with app.console.progress("Fetching") as show:
-            path = download(source, on_progress=show)
+            path = download(source, on_progress=show, check=allow_any_address if allow_private else check_address)
     if path.is_dir() or not path.exists():  # what is not there is said by the scan
         return path
     if not is_archive(path):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from dogbreed_cli.checks import Check, fail, ok, warn
 from dogbreed_cli.errors import AccessError
-from dogbreed_cli.image_files import in_parallel
+from dogbreed_cli.parallel import in_parallel
 from dogbreed_cli.policies import CALLER, SCHEDULER, SERVICE, Place, caller, execution_role, expiry_role, trust
 from dogbreed_cli.storage import default_bucket
 
