@@ -20,7 +20,7 @@ import click
 from dogbreed_cli import __version__
 from dogbreed_cli.console import Console
 from dogbreed_cli.context import App
-from dogbreed_cli.errors import DogbreedError, UsageError, interrupted, raise_terminated
+from dogbreed_cli.errors import DogbreedError, UsageError, interrupted, raise_interrupt
 
 # File = subcommand = function: commands/tune.py holds `tune` as its function `tune`, imported when it is asked for.
 # Each line is the first of its docstring (a test compares them), said again here so that `--help` imports none of them.
@@ -142,10 +142,11 @@ def explain(error: BaseException) -> DogbreedError:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="""\b
 Examples:
-  dogbreed demo                                   # everything, on drawn images, on this machine
+  dogbreed demo                    # everything, on drawn images, on this machine
   dogbreed upload dogImages && dogbreed tune && dogbreed train --from-best
   dogbreed deploy && dogbreed predict dog.jpg && dogbreed teardown --yes
-  dogbreed --target aws --set aws.role_arn=arn:aws:iam::123456789012:role/r tune --max-jobs 4""",
+  dogbreed --set train.epochs=20 train
+  dogbreed --target aws init       # the same on Amazon SageMaker""",
 )
 @click.option(
     "--config", "config_file", type=click.Path(path_type=Path), envvar="DOGBREED_CONFIG", metavar="FILE",
@@ -184,5 +185,7 @@ def cli(
 
 def main(*args: Any, **options: Any) -> Any:
     """The command, in a process of its own: SIGTERM ends it just as Ctrl-C does."""
-    signal.signal(signal.SIGTERM, raise_terminated)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it, or a script for what runs in the background
+            signal.signal(number, raise_interrupt)
     return cli(*args, **options)

@@ -168,7 +168,7 @@ def check_environment() -> None:
     for variable in os.environ:
         section = variable.removeprefix(ENV_PREFIX).lower().split("__")[0]
         if variable.startswith(ENV_PREFIX) and variable not in RESERVED_ENV and section not in Config.model_fields:
-            raise UsageError(f"unknown environment variable {variable}", suggest(section, Config.model_fields))
+            raise UsageError(f"unknown environment variable {variable}", fix=suggest(section, Config.model_fields))
 
 
 def check_names(sources: list[Layer]) -> None:
@@ -180,7 +180,7 @@ def check_names(sources: list[Layer]) -> None:
         for section, found, known in (("", layer, Config.model_fields), ("tune.ranges.", names, HYPERPARAMETERS)):
             for name in found:
                 if name not in known:
-                    raise UsageError(f"unknown key {section}{name} in {source}", suggest(name, known))
+                    raise UsageError(f"unknown key {section}{name} in {source}", fix=suggest(name, known, section))
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -266,7 +266,8 @@ def explain(error: ValidationError, sources: list[Layer]) -> UsageError:
             section = Range if section is Tune else section.model_fields[part].annotation
             if section is Range:
                 break
-        return UsageError(f"unknown key {key} in {source}{rest}", suggest(path[-1], section.model_fields))
+        known, place = section.model_fields, "".join(f"{part}." for part in path[:-1])
+        return UsageError(f"unknown key {key} in {source}{rest}", fix=suggest(path[-1], known, place))
     why = "; or: ".join(dict.fromkeys(one["msg"].removeprefix("Value error, ") for one in same))
     # `--set train=environment.HF_TOKEN=...` is a slip of one character.
     unsure = path == SECRET_KEY[:1] and isinstance(problem["input"], str)
@@ -275,9 +276,10 @@ def explain(error: ValidationError, sources: list[Layer]) -> UsageError:
     return UsageError(f"{key}{shown} in {source} cannot be used{rest}", why, "see config.example.toml")
 
 
-def suggest(word: str, known: Mapping[str, Any]) -> str:
-    """A key like it, here or, of that very name, in another section; else all that are allowed here."""
-    close = get_close_matches(word, known, 1) or [path for path in every_key() if path.endswith(f".{word}")]
+def suggest(word: str, known: Mapping[str, Any], place: str = "") -> str:
+    """A key like it, here (`place` is "train.") or, of that very name, in another section; else all allowed here."""
+    close = [place + key for key in get_close_matches(word, known, 1)]
+    close = close or [path for path in every_key() if path.endswith(f".{word}")]
     return f"did you mean {' or '.join(close)}?" if close else f"allowed are {', '.join(known)}"
 
 

@@ -69,8 +69,10 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, which ends whatever goes on just as Ctrl-C does."""
 
 
-def raise_terminated(number: int, frame: FrameType | None) -> None:
-    raise Terminated
+def raise_interrupt(number: int, frame: FrameType | None) -> None:
+    """The first Ctrl-C or SIGTERM: what goes on is ended in order. A second one ends the process at once."""
+    signal.signal(number, signal.SIG_DFL)
+    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
 
 def interrupted(by: BaseException, what: str, fix: str = "") -> Interrupted:

@@ -7,11 +7,10 @@ import os
 import pty
 import re
 import struct
-import subprocess
 import termios
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 # What moves about a screen: cursor up, erase line, carriage return. Colours and the rest are not seen.
 CONTROL = re.compile(
@@ -19,44 +18,35 @@ CONTROL = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class Seen:
-    code: int
-    raw: bytes
-
-    @property
-    def screen(self) -> str:
-        return read_screen(self.raw.decode(errors="replace"))
-
-
-def run_on_terminal(
-    command: list[str], folder: Path, environment: Mapping[str, str], columns: int = 80, typed: bytes = b""
-) -> Seen:
+@contextmanager
+def open_terminal(columns: int = 80, typed: bytes = b"") -> Iterator[tuple[str, bytearray]]:
+    """Yields its path, and what is written there, which is whole after the `with`. `typed` waits to be read."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
-    size_free = {name: value for name, value in environment.items() if name not in ("COLUMNS", "LINES", "CI")}
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        env={**size_free, "TERM": environment.get("TERM", "xterm-256color")},
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    )
-    os.close(theirs)
+    attributes = termios.tcgetattr(theirs)
+    attributes[3] &= ~termios.ECHO  # what is typed before the question would stand above it
+    termios.tcsetattr(theirs, termios.TCSANOW, attributes)
     os.write(ours, typed)
     raw = bytearray()
+    reader = threading.Thread(target=read_into, args=(ours, raw))
+    reader.start()
+    try:
+        yield os.ttyname(theirs), raw
+    finally:
+        os.close(theirs)
+        reader.join()
+        os.close(ours)
+
+
+def read_into(descriptor: int, raw: bytearray) -> None:
     while True:
         try:
-            part = os.read(ours, 65536)
-        except OSError:  # Linux's way to say that the other side has closed
-            break
+            part = os.read(descriptor, 65536)
+        except OSError:  # Linux's way to say that nobody has the other side open any more
+            return
         if not part:
-            break
+            return
         raw += part
-    os.close(ours)
-    return Seen(process.wait(timeout=60), bytes(raw))
 
 
 def read_screen(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import Dogbreed, clean_environment, read_until, wait_for
 from failing_aws import failing_aws
-from json_documents import check_document
+from json_documents import check_document, schemas
 from serving_machine import add_training_job, document, serving_image, trained_in
 
 
@@ -26,6 +27,39 @@ def on_aws(url: str) -> dict[str, str]:
         "DOGBREED_TARGET": "aws",
         "DOGBREED_AWS__BUCKET": "dogs",
     }
+
+
+# Every exit code of the README, and the test that ends a real command with it.
+ENDINGS = {
+    0: "test_cli_commands.py::test_status_and_teardown_of_nothing",
+    1: "test_cli_commands.py::test_what_is_missing_is_said_with_the_next_step",
+    2: "test_cli.py::test_usage_errors",
+    3: "test_terminal.py::test_on_a_terminal",
+    4: "test_endings.py::test_access_and_quotas",
+    5: "test_endings.py::test_a_failed_job_and_a_wait_that_is_over",
+    6: "test_endings.py::test_a_model_that_is_not_good_enough",
+    7: "test_endings.py::test_access_and_quotas",
+    8: "test_endings.py::test_a_failed_job_and_a_wait_that_is_over",
+    130: "test_cli.py::test_ctrl_c_is_130",
+    141: "test_endings.py::test_a_closed_stderr_and_stdout_are_silent",
+    143: "test_endings.py::test_sigterm_ends_as_ctrl_c_does_and_says_so",
+}
+
+
+def test_every_exit_code_has_its_test() -> None:
+    tests = Path(__file__).parent
+    table = (tests.parent / "README.md").read_text(encoding="utf-8").partition("| exit code")[2].partition("```")[0]
+    assert {int(code) for code in re.findall(r"\b\d+\b", table)} == set(ENDINGS)
+    assert set(ENDINGS) == {0, 141, 143} | set(schemas()["error.json"]["properties"]["code"]["enum"])
+    for place in ENDINGS.values():
+        file, _, name = place.partition("::")
+        assert f"def {name}(" in (tests / file).read_text(encoding="utf-8"), place
+
+
+def test_a_model_that_is_not_good_enough(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    with pytest.MonkeyPatch.context() as patch, trained_in(tmp_path, serving_image(tmp_path_factory), patch):
+        found = document("train", "--attach", "dogbreed-one", "--min-accuracy", "0.5", code=6)
+        assert (found["code"], found["training_job"], found["status"]) == (6, "dogbreed-one", "Completed")
 
 
 @pytest.mark.parametrize(

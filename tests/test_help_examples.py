@@ -78,6 +78,12 @@ def test_the_examples_of_a_help_page_are_taken(name: str, command: click.Command
         assert any(" ".join(line).find(name) >= 0 for line in lines)
 
 
+@pytest.mark.parametrize(("name", "command"), list(pages()), ids=lambda it: it if isinstance(it, str) else "")
+def test_a_help_page_fits_a_terminal_of_80_columns(name: str, command: click.Command) -> None:
+    page = command.get_help(click.Context(command, info_name=name, terminal_width=80, max_content_width=80))
+    assert not [line for line in page.splitlines() if len(line) > 80]
+
+
 def test_a_wrong_example_would_be_seen(folder: Path) -> None:
     (line,) = find_lines("  DOGBREED_X=1 dogbreed train --epoch 3  # no such option")
     with pytest.raises(click.UsageError):

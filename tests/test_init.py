@@ -132,7 +132,7 @@ def test_values_are_written_as_toml(value: Any) -> None:
 def test_what_cannot_be_is_refused_and_nothing_is_written(folder: Path) -> None:
     for wrong, said in [
         ("train.epochs=0", "train.epochs = 0 in command line"),
-        ("train.epoch=3", "did you mean epochs?"),
+        ("train.epoch=3", "did you mean train.epochs?"),
         ("aws.role_arn=me", "aws.role_arn = 'me'"),
         ("deploy.serverless=true", "deploy.data_capture cannot be used"),
     ]:

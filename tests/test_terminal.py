@@ -1,154 +1,232 @@
-"""What a person sees: every command in a terminal of 80 and of 120 columns, and without one, beside a kept snapshot.
+"""What a person sees: all commands in a terminal of 80 and of 120 columns, and without one, beside what was kept.
 
-What differs from run to run (times, numbers, names, folders) is masked. To accept a change: delete the file in
-tests/snapshots/, run this test twice, look at git's diff.
+Each session is one text in tests/snapshots/, to be read from top to bottom. What differs from run to run (times, names
+made of times, hashes) is written over by something as wide. To accept a change: delete the text, run this test twice,
+and look at git's diff.
 """
 
 from __future__ import annotations
 
 import difflib
+import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import SMALL, Dogbreed, clean_environment, processes_of
-from terminal import Seen, read_screen, run_on_terminal
+from conftest import SMALL, clean_environment, processes_of, wait_for
+from replayed_container import build_replayed_image
+from terminal import open_terminal, read_screen
+
+from dogbreed_cli.local import Home, connect
+from dogbreed_cli.local.records import Records
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
-# In this order: each finds what those before it made.
-COMMANDS: dict[str, tuple[str, ...]] = {
-    "help": ("--help",),
-    "upload": ("upload", "{dogs}"),
-    "tune": ("tune", "--attach", "{tuning}"),
-    "train": ("train", "--attach", "{training}"),
-    "report": ("report", "--job", "{training}"),
-    "deploy": ("deploy", "--job", "{training}", "--expires", "2h"),
-    "predict": ("predict", "{dog}", "missing.jpg"),
-    "status": ("status",),
-    "status-all": ("status", "--all"),
-    "logs": ("logs", "dogbreed-endpoint"),
-    "unknown": ("stauts",),
-    "unknown-key": ("--set", "train.epoch=3", "status"),
-    "no-job": ("report", "--job", "dogbreed-none"),
-    "teardown": ("teardown", "--dry-run"),
-}
-CODES = {"predict": 1, "unknown": 2, "unknown-key": 2, "no-job": 1}
+FORKS = Path(__file__).with_name("fork_commands.py")
+# What is typed, in this order, and its exit code. Between two commands, what is done meanwhile: `pause`, a function.
+TYPED: list[tuple[str, int]] = [
+    ("--help", 0),
+    ("init", 0),
+    ("check", 1),  # there is no torch in this container image
+    ("upload dogImages", 0),
+    ("status", 0),
+    ("tune --max-jobs 2 --max-parallel-jobs 1 --strategy Random --no-wait", 0),
+    ("tune --attach {tuning}", 0),
+    ("train --from-best --no-wait", 0),
+    ("train --attach {training}", 0),
+    ("report", 0),
+    ("deploy --expires 2h --test dog.jpg", 0),
+    ("deploy", 0),
+    ("predict dog.jpg missing.jpg", 1),
+    ("status", 0),
+    ("status --all", 0),
+    ("logs", 0),
+    ("stauts", 2),
+    ("--set train.epoch=3 status", 2),
+    ("report --job dogbreed-none", 1),
+    ("deploy --budget 5 --expires soon", 2),
+    ("teardown --dry-run", 0),
+    ("teardown", 3),  # somebody says no; without a terminal nobody is there to say it
+    ("teardown --yes", 0),
+]
 MASKS = (
-    (r"\x1b\[[0-9;]*m", ""),
-    (r"\d{6}-\d{6}", "<stamp>"),
-    (r"-[0-9a-f]{8}\b", "-<hash>"),
-    (r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?(\.\d+)?([+-]\d\d:\d\d)?", "<date>"),
-    (r"\d\d:\d\d on \d\d [A-Z][a-z]+", "<date>"),
-    (r"\[\d+(\.\d+)? (s|min)[^\]]*\]", "[<time>]"),
-    (r"\d+(\.\d+)? ms", "<time>"),
-    (r"\d+ (min|h) \d\d (s|min)|\b\d+(\.\d+)? s\b", "<time>"),
-    (r"\d+(\.\d+)? [kMG]B", "<size>"),
-    (r"\d{3}\.[A-Z]\w+", "<breed>"),
-    (r"[█·]{4,}", "<bar>"),
-    (r"\d+\.\d+(e-\d+)?", "<n>"),
-    (r"\b00\d-", "<n>-"),
-    (r"batch-size=\d+", "batch-size=<n>"),
-    (r"(?m)^ \d+(?= +<n>)", " <n>"),
-    (r"\d+ objects", "<n> objects"),
-    (r" +\d+(?=%)", " <n>"),
-    (r"[━─-]{3,}", "---"),
-    (r"(?<=\S) {2,}", "  "),
+    (r"seen-\w{8}", "seen-00000000"),
+    (r"\d{6}-\d{6}", "261122-194300"),
+    (r"features-\w{12}", "features-0123456789ab"),
+    (r"(?<=-)[0-9a-f]{8}\b", "0123abcd"),
+    (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "2026-11-22 19:43:00"),
+    (r"\d{4}-\d\d-\d\d \d\d:\d\d", "2026-11-22 19:43"),
+    (r"\b\d\d:\d\d:\d\d\b", "19:43:00"),
+    (r"(?<=\[)\d+(\.\d+)? s(?=\])", "0.4 s"),
+    (r"(?<=\bin )\d+(\.\d+)? s\b", "0.4 s"),
+    (r"(?<=\()\d+(\.\d+)? s(?=\))", "0.4 s"),
+    (r"\b\d+ ms\b", "12 ms"),
+    (r"\d+\.\d (kB|MB|GB)\b", r"1.2 \1"),
+    (r"\b(\d) h \d\d min", r"\1 h 00 min"),
 )
 
 
-@dataclass(frozen=True)
-class Ready:
-    dogbreed: Dogbreed
-    names: dict[str, str]
+@dataclass
+class Session:
+    """A project in a folder whose name has always the same length, so that lines break where they broke before."""
 
-    def words(self, name: str) -> list[str]:
-        return [word.format(**self.names) for word in COMMANDS[name]]
+    folder: Path
+    forks: subprocess.Popen[str]
+    environment: dict[str, str]
+    transcript: list[str] = field(default_factory=list)
 
     @property
-    def environment(self) -> dict[str, str]:
-        return clean_environment(**{**SMALL, **self.dogbreed.environment})
+    def home(self) -> Home:
+        return Home(self.folder / ".dogbreed")
+
+    def ask(self, arguments: list[str], **where: str) -> int:
+        asked = {"arguments": arguments, "folder": str(self.folder), "environment": self.environment, **where}
+        assert self.forks.stdin and self.forks.stdout
+        self.forks.stdin.write(json.dumps(asked) + "\n")
+        self.forks.stdin.flush()
+        return int(self.forks.stdout.readline())
+
+    def on_terminal(self, arguments: list[str], columns: int, typed: bytes, encoding: str = "utf-8") -> tuple[int, str]:
+        with open_terminal(columns, typed) as (path, raw):
+            code = self.ask(arguments, terminal=path, encoding=encoding)
+        if encoding == "ascii":
+            assert raw.isascii()
+            assert not re.search(rb"\x1b\[[0-9;]*(3[0-7]|9[0-7])m", raw), "a colour"
+        return code, read_screen(raw.decode())
+
+    def without_terminal(self, arguments: list[str]) -> tuple[int, str]:
+        """Standard output, then standard error with a mark before each line."""
+        paths = {name: self.folder.with_name(f"{self.folder.name}.{name}") for name in ("stdout", "stderr")}
+        code = self.ask(arguments, **{name: str(path) for name, path in paths.items()})
+        out, err = (path.read_text() for path in paths.values())
+        for path in paths.values():
+            path.unlink()
+        assert "\x1b" not in out + err
+        return code, out + "".join(f"! {line}\n" for line in err.splitlines())
+
+    def names(self) -> dict[str, str]:
+        """Of the jobs that there are, once they have ended; and from now on they took four seconds, three hours ago."""
+        if not self.home.records.is_dir():
+            return {}
+        client, records = connect(self.home).client("sagemaker"), Records(self.home.records)
+        wait_for(lambda: not running(client))
+        for kind in ("training-job", "hyper-parameter-tuning-job", "endpoint"):
+            for record in records.all(kind):
+                records.update(kind, next(record[key] for key in record if key.endswith("Name")), put_back)
+        tunings = client.list_hyper_parameter_tuning_jobs()["HyperParameterTuningJobSummaries"]
+        trainings = client.list_training_jobs(NameContains="-train-")["TrainingJobSummaries"]
+        named = [("tuning", one["HyperParameterTuningJobName"]) for one in tunings]
+        return dict(named + [("training", one["TrainingJobName"]) for one in trainings])
+
+
+def running(client: Any) -> bool:
+    found = client.list_training_jobs(StatusEquals="InProgress")["TrainingJobSummaries"]
+    return bool(found or client.list_hyper_parameter_tuning_jobs(StatusEquals="InProgress")[
+        "HyperParameterTuningJobSummaries"])  # fmt: skip
+
+
+def put_back(record: dict[str, Any]) -> None:
+    begun = time.time() - 3 * 3600 - 60
+    times = {"CreationTime": 0, "TrainingStartTime": 1, "TrainingEndTime": 5, "HyperParameterTuningEndTime": 9}
+    record.update({name: begun + seconds for name, seconds in times.items() if name in record})
 
 
 @pytest.fixture(scope="module")
-def ready(dogs: Path, image_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ready]:
-    """Images, a tuning job, a training job and an endpoint."""
-    dogbreed = Dogbreed(tmp_path_factory.mktemp("seen"), {"DOGBREED_DEBUGGER__ENABLED": "false"})
-    dogbreed.run("upload", str(dogs))
-    arguments = ("tune", "--max-jobs", "2", "--epochs", "1", "--strategy", "Random")
-    tuning = dogbreed.json(*arguments)["tuning_job"]
-    training = dogbreed.json("train", "--epochs", "1")["training_job"]
-    dogbreed.run("deploy")
-    dog = next(iter(sorted((dogs / "test").rglob("*.jpg"))))
-    yield Ready(dogbreed, {"dogs": str(dogs), "dog": str(dog), "tuning": tuning, "training": training})
-    dogbreed.run("teardown", "--yes")
-    assert not processes_of(dogbreed.folder)
+def image(dogs: Path) -> Iterator[Path]:
+    """The interpreter of the container image, at a path that is always as long."""
+    folder = Path(tempfile.mkdtemp(prefix="seen-", dir="/tmp"))
+    yield build_replayed_image(folder / "image", dogs)
+    shutil.rmtree(folder)
 
 
-def mask(ready: Ready, text: str) -> str:
-    folders = {ready.names["dog"]: "<dog>", ready.names["dogs"]: "<dogs>", str(ready.dogbreed.folder): "<folder>"}
-    for folder, name in folders.items():
-        text = text.replace(folder, name)
-    for pattern, name in MASKS:
-        text = re.sub(pattern, name, text)
-    return "\n".join(line.rstrip() for line in text.splitlines()).strip("\n") + "\n"
+@pytest.fixture(scope="module")
+def forks() -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, str(FORKS)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
 
 
-def compare(name: str, made: str) -> None:
-    path = SNAPSHOTS / f"{name}.txt"
+@pytest.fixture
+def session(dogs: Path, image: Path, forks: subprocess.Popen[str]) -> Iterator[Session]:
+    folder = Path(tempfile.mkdtemp(prefix="seen-", dir="/tmp"))
+    shutil.copytree(dogs, folder / "dogImages")
+    shutil.copy(next(iter(sorted((dogs / "test").rglob("*.jpg")))), folder / "dog.jpg")
+    settings = {"DOGBREED_LOCAL__PYTHON": str(image), "DOGBREED_FEATURES__ENABLED": "true", "TERM": "xterm-256color"}
+    settings |= {"DOGBREED_CACHE": str(folder / "cache")}
+    environment = clean_environment(**{**SMALL, **settings})
+    for name in ("COLUMNS", "LINES", "CI", "NO_COLOR", "DOGBREED_HOME"):
+        environment.pop(name, None)
+    session = Session(folder, forks, environment)
+    try:
+        yield session
+    finally:
+        session.without_terminal(["teardown", "--yes"])
+        wait_for(lambda: not processes_of(folder), 20)
+        shutil.rmtree(folder)
+
+
+def play(session: Session, show: Callable[[list[str], bytes], tuple[int, str]], declined: int = 3) -> None:
+    """Type everything; what is seen is the session's transcript."""
+    for line, code in TYPED:
+        words = line.format(**session.names()).split()
+        found, seen = show(words, b"n\n" if line == "teardown" else b"")
+        session.transcript.append(f"$ dogbreed {' '.join(words)}\n{seen}")
+        assert found == (declined if line == "teardown" else code), session.transcript[-1]
+        assert "Traceback" not in seen
+
+
+def mask(text: str) -> str:
+    for pattern, instead in MASKS:
+        text = re.sub(pattern, instead, text)
+    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+
+
+def compare(name: str, transcript: list[str]) -> None:
+    path, made = SNAPSHOTS / f"{name}.txt", mask("\n".join(transcript))
     if not path.exists():
-        path.parent.mkdir(exist_ok=True)
         path.write_text(made, encoding="utf-8")
-        pytest.fail(f"wrote {path}: look at it and run again")
+        pytest.fail(f"wrote {path}: read it and run again")
     kept = path.read_text(encoding="utf-8")
     difference = "".join(difflib.unified_diff(kept.splitlines(True), made.splitlines(True), "kept", "seen now"))
     assert not difference, f"tests/snapshots/{name}.txt is not what is seen:\n{difference}"
 
 
+def too_wide(transcript: list[str], columns: int) -> list[str]:
+    """Lines that the terminal had to break, but for what is there to be copied: a path, a URI, a command."""
+    lines = [line for seen in transcript for line in seen.splitlines()[1:] if len(line) > columns]
+    return [line for line in lines if not re.search(r"\S{40}|dogbreed .*--|^  dogbreed ", line)]
+
+
 @pytest.mark.parametrize("columns", [80, 120])
-@pytest.mark.parametrize("name", COMMANDS)
-def test_on_a_terminal(name: str, columns: int, ready: Ready) -> None:
-    command = ready.dogbreed.command(*ready.words(name))
-    seen = run_on_terminal(command, ready.dogbreed.folder, ready.environment, columns)
-    assert seen.code == CODES.get(name, 0), seen.screen
-    compare(f"{name}-{columns}", mask(ready, seen.screen))
+def test_on_a_terminal(columns: int, session: Session) -> None:
+    play(session, lambda words, typed: session.on_terminal(words, columns, typed))
+    compare(f"terminal-{columns}", session.transcript)
+    assert not too_wide(session.transcript, columns)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_without_a_terminal(name: str, ready: Ready) -> None:
-    done = ready.dogbreed.run(*ready.words(name), code=CODES.get(name, 0))
-    assert "\x1b" not in done.stdout + done.stderr
-    made = f"---- stdout\n{done.stdout}---- stderr\n{done.stderr}"
-    compare(f"{name}-pipe", mask(ready, made))
+def test_without_a_terminal(session: Session) -> None:
+    """A script, a log file: nothing is asked, nothing moves, each line is whole."""
+    play(session, lambda words, typed: session.without_terminal(words), declined=2)
+    compare("pipe", session.transcript)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_on_a_narrow_terminal_that_knows_ascii_alone_and_no_colours(name: str, ready: Ready) -> None:
-    plain = {"NO_COLOR": "1", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"}
-    command = ready.dogbreed.command(*ready.words(name))
-    seen = run_on_terminal(command, ready.dogbreed.folder, {**ready.environment, **plain}, 40)
-    assert seen.code == CODES.get(name, 0), seen.screen
-    assert seen.raw.isascii()
-    assert not re.search(rb"\x1b\[[0-9;]*(3[0-7]|9[0-7])m", seen.raw), "a colour"
-    assert "Traceback" not in seen.screen
-
-
-def test_an_answer_of_no_is_exit_code_3(ready: Ready) -> None:
-    seen = run_on_terminal(ready.dogbreed.command("teardown"), ready.dogbreed.folder, ready.environment, typed=b"n\n")
-    assert (seen.code, "nothing was changed" in seen.screen) == (3, True)
-    assert len(ready.dogbreed.json("status")["items"]) == 1
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_nobody_is_asked_off_a_terminal(name: str, ready: Ready) -> None:
-    """Standard input is closed: a question would be an error, or hang."""
-    process = ready.dogbreed.start(*ready.words(name))
-    process.communicate(timeout=60)
-    assert process.returncode == CODES.get(name, 0)
+def test_on_a_narrow_terminal_that_knows_ascii_alone_and_no_colours(session: Session) -> None:
+    session.environment["NO_COLOR"] = "1"
+    play(session, lambda words, typed: session.on_terminal(words, 40, typed, "ascii"))
+    assert not too_wide(session.transcript, 40)
 
 
 def test_a_screen_is_read_as_it_is_seen() -> None:
     text = "one\r\n\x1b[1mtwo\x1b[0m\r\n\x1b[1A\x1b[2Kthree\rT\r\nx\x1b[?25h"
     assert read_screen(text) == "one\nThree\nx\n"
-    assert Seen(0, b"gone\r\n\x1b[1A\x1b[0J").screen == "\n"
+    assert read_screen("gone\r\n\x1b[1A\x1b[0J") == "\n"
+    with open_terminal(80) as (path, raw):
+        Path(path).write_text("seen")
+    assert bytes(raw).endswith(b"seen")

@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 @click.command(
     epilog="""\b
 Examples:
-  dogbreed deploy                                        # the latest completed training job
-  dogbreed deploy --job dogbreed-train-261122-194300     # that one: an endpoint that runs is updated in place
-  dogbreed deploy --expires 2h --test dog.jpg            # it ends itself; it has classified a picture before
+  dogbreed deploy                              # the latest completed training job
+  dogbreed deploy --job dogbreed-train-261122-194300       # updates what runs
+  dogbreed deploy --expires 2h --test dog.jpg  # tried with a picture; ends itself
   dogbreed deploy --instance-type ml.g4dn.xlarge --no-wait
   dogbreed deploy --serverless --memory 2048
-  dogbreed --set deploy.max_instances=4 deploy           # as many as the requests need (on AWS)"""
+  dogbreed --set deploy.max_instances=4 deploy # as many as requests need (on AWS)"""
 )
 @click.option(
     "--job",
@@ -207,4 +207,4 @@ def change_end(session: Session, name: str, expires: timedelta | None, ends_at: 
 
 
 def say_end(at: datetime) -> str:
-    return f"it ends itself at {at.astimezone():%H:%M on %d %B}"
+    return f"it ends itself at {at.astimezone():%Y-%m-%d %H:%M}"

@@ -37,8 +37,9 @@ CLASSES_SHOWN = 10
     epilog="""\b
 Examples:
   dogbreed report
-  dogbreed report --job dogbreed-train-261122-194300 --output reports/today --open
-  dogbreed report --compare dogbreed-train-261121-180000 dogbreed-train-261122-194300"""
+  dogbreed report --job dogbreed-train-261122-194300 --open
+  dogbreed report --output reports/today
+  dogbreed report --compare dogbreed-train-1 dogbreed-train-2"""
 )
 @click.option(
     "--job",

@@ -43,7 +43,7 @@ WIDE, MEDIUM = 170, 95
     epilog="""\b
 Examples:
   dogbreed tune --max-jobs 4
-  dogbreed tune --max-jobs 8 --max-parallel-jobs 2 --strategy Random --epochs 5
+  dogbreed tune --max-jobs 8 --max-parallel-jobs 2 --strategy Random
   dogbreed --set tune.ranges.lr.max=0.01 tune --no-wait
   dogbreed tune --attach dogbreed-tune-261122-194300"""
 )
@@ -254,8 +254,6 @@ def finish(
         reason = description.get("FailureReason") or next((t.failure_reason for t in trials if t.failure_reason), "")
         log = f"see `dogbreed logs {trials[0].name if trials else name}`"
         raise jobs.failed(f"tuning job {name} ended {status}", reason, log)
-    from rich.console import Group
-
     data = {
         "tuning_job": name,
         "status": status,
@@ -265,7 +263,7 @@ def finish(
         **as_member(cost),
     }
     shown = draw(features_job + trials, app.console.stdout.width)
-    app.console.result(data, Group(shown, f"best: {say_choice(best)}"))
+    app.console.result(data, shown, f"best: {say_choice(best)}")
     app.console.note("next: dogbreed train --from-best")
     if status != "Completed":
         raise JobFailed(f"tuning job {name} ended {status}", "the trials above are what it got to")

@@ -28,10 +28,10 @@ NAMED = 3
 @click.command(
     epilog="""\b
 Examples:
-  dogbreed upload dogImages              # train/, valid/ and test/, each with one folder a class
-  dogbreed upload photos                 # one folder a class: split 70/15/15, always in the same way
-  dogbreed upload dogImages.zip          # also .tar, .tar.gz, and https:// of one
-  dogbreed upload photos --strict        # a leak or a broken file is an error"""
+  dogbreed upload dogImages        # train/, valid/ and test/, each a folder a class
+  dogbreed upload photos           # a folder a class: always split in the same way
+  dogbreed upload dogImages.zip    # also .tar, .tar.gz, and https:// of one
+  dogbreed upload photos --strict  # a leak or a broken file is an error"""
 )
 @click.argument("source", metavar="DIR|ARCHIVE|URL")
 @click.option("--strict", is_flag=True, help="Send nothing when the check finds anything.")
