@@ -245,6 +245,8 @@ def fit_line(line: str, width: int) -> str:
     import textwrap
 
     label = LABEL.match(line)
+    if " " not in line[label.end() if label else 0 :]:
+        return line  # a path or a URI, to be copied
     whole = COMMAND.sub(lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), line)
     indent = " " * (len(label[0]) if label else 2)
     broken = textwrap.fill(whole, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
@@ -264,7 +266,9 @@ def table(columns: list[str], rows: list[list[str]], title: str | None = None) -
             if least + GAP * (len(columns) - 1) <= options.max_width:
                 for drawn, column in zip(self.columns, cells, strict=True):
                     drawn.no_wrap = not any(" " in cell for cell in column)
-            return super().__rich_console__(console, options)
+            yield ""
+            yield from super().__rich_console__(console, options)
+            yield ""
 
     drawn = WholeWords(box=SIMPLE_HEAD, title=title, title_justify="left", padding=(0, GAP - 1, 0, 0), show_edge=False)
     for column in columns:

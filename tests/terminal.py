@@ -20,15 +20,11 @@ CONTROL = re.compile(
 
 @contextmanager
 def open_terminal(columns: int = 80, typed: bytes = b"") -> Iterator[tuple[str, bytearray]]:
-    """Yields its path, and what is written there, which is whole after the `with`. `typed` waits to be read."""
+    """Yields its path, and what is written there, which is whole after the `with`. A question gets a `typed` line."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
-    attributes = termios.tcgetattr(theirs)
-    attributes[3] &= ~termios.ECHO  # what is typed before the question would stand above it
-    termios.tcsetattr(theirs, termios.TCSANOW, attributes)
-    os.write(ours, typed)
     raw = bytearray()
-    reader = threading.Thread(target=read_into, args=(ours, raw))
+    reader = threading.Thread(target=read_into, args=(ours, raw, typed.splitlines(True)))
     reader.start()
     try:
         yield os.ttyname(theirs), raw
@@ -38,7 +34,7 @@ def open_terminal(columns: int = 80, typed: bytes = b"") -> Iterator[tuple[str, 
         os.close(ours)
 
 
-def read_into(descriptor: int, raw: bytearray) -> None:
+def read_into(descriptor: int, raw: bytearray, answers: list[bytes]) -> None:
     while True:
         try:
             part = os.read(descriptor, 65536)
@@ -47,6 +43,8 @@ def read_into(descriptor: int, raw: bytearray) -> None:
         if not part:
             return
         raw += part
+        if answers and raw.endswith((b": ", b"] ")):  # the end of a question, where the cursor waits
+            os.write(descriptor, answers.pop(0))
 
 
 def read_screen(text: str) -> str:
