@@ -20,7 +20,7 @@ import click
 from dogbreed_cli import __version__
 from dogbreed_cli.console import Console
 from dogbreed_cli.context import App
-from dogbreed_cli.errors import DogbreedError, UsageError, interrupted, raise_interrupt
+from dogbreed_cli.errors import DogbreedError, Terminated, UsageError, interrupted, raise_interrupt
 
 # File = subcommand = function: commands/tune.py holds `tune` as its function `tune`, imported when it is asked for.
 # Each line is the first of its docstring (a test compares them), said again here so that `--help` imports none of them.
@@ -142,7 +142,7 @@ def explain(error: BaseException) -> DogbreedError:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="""\b
 Examples:
-  dogbreed demo                    # everything, on drawn images, on this machine
+  dogbreed demo                    # everything, on drawn dogs, on this machine
   dogbreed upload dogImages && dogbreed tune && dogbreed train --from-best
   dogbreed deploy && dogbreed predict dog.jpg && dogbreed teardown --yes
   dogbreed --set train.epochs=20 train
@@ -183,9 +183,20 @@ def cli(
     ctx.obj = App(console, config_file, flags)
 
 
+def end_at_once(found: Any) -> None:
+    """An interrupt that met Python where nothing can be raised, in a callback of its memory's, say."""
+    if not isinstance(found.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(found)
+        return
+    number = signal.SIGTERM if isinstance(found.exc_value, Terminated) else signal.SIGINT
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
+
+
 def main(*args: Any, **options: Any) -> Any:
     """The command, in a process of its own: SIGTERM ends it just as Ctrl-C does."""
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it, or a script for what runs in the background
             signal.signal(number, raise_interrupt)
+    sys.unraisablehook = end_at_once
     return cli(*args, **options)

@@ -124,7 +124,10 @@ def test_set_takes_toml_or_a_plain_word(text: str, value: Any) -> None:
             "tune.ranges.batchsize.values=[1]",
             "unknown key tune.ranges.batchsize in command line did you mean tune.ranges.batch-size",
         ),
-        ("deploy.xyzzy=3", "unknown key deploy.xyzzy in command line allowed are instance_type, instance_count"),
+        (
+            "deploy.xyzzy=3",
+            "unknown key deploy.xyzzy in command line allowed are container, instance_type, instance_count",
+        ),
         ("_env_file=x", "unknown key _env_file in command line"),
         ("train.epochs=many", "train.epochs = 'many' in command line cannot be used"),
         ("train.epochs=true", "train.epochs = True in command line cannot be used true and false are no values"),

@@ -20,7 +20,8 @@ COMMANDS = [*PIPELINE, *(name for name in BESIDE if name != "local"), "local-ser
 # What each command says where its result is known without a job. The others' are checked by the tests that run jobs.
 RESULTS: dict[str, dict[str, Any]] = {
     "upload": {"data": "s3://b/p", "classes": ["a"], "counts": {"train": 1}, "bytes": 1, "fingerprint": "f",
-               "findings": [], "sent": 1, "unchanged": 0, "deleted": 0, "bytes_sent": 1, "seconds": 0.1},
+               "findings": [], "sent": 1, "unchanged": 0, "deleted": 0, "bytes_sent": 1, "seconds": 0.1,
+               "report": "data-report.html"},
     "tune": {"tuning_job": "t", "status": "InProgress"},
     "train": {"training_job": "t", "status": "InProgress"},
     "deploy": {"endpoint": "e", "status": "InService", "training_job": "t", "endpoint_config": "c", "ends_at": None},

@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 @click.command(
     epilog="""\b
 Examples:
-  dogbreed deploy                              # the latest completed training job
+  dogbreed deploy                              # the latest training job
   dogbreed deploy --job dogbreed-train-261122-194300       # updates what runs
-  dogbreed deploy --expires 2h --test dog.jpg  # tried with a picture; ends itself
+  dogbreed deploy --expires 2h --test dog.jpg  # tried out; ends itself
   dogbreed deploy --instance-type ml.g4dn.xlarge --no-wait
   dogbreed deploy --serverless --memory 2048
-  dogbreed --set deploy.max_instances=4 deploy # as many as requests need (on AWS)"""
+  dogbreed --set deploy.max_instances=4 deploy # as many as are needed (on AWS)"""
 )
 @click.option(
     "--job",
