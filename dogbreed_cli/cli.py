@@ -142,7 +142,7 @@ def explain(error: BaseException) -> DogbreedError:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="""\b
 Examples:
-  dogbreed demo                    # everything, on drawn dogs, on this machine
+  dogbreed demo                    # everything, on drawn dogs, right here
   dogbreed upload dogImages && dogbreed tune && dogbreed train --from-best
   dogbreed deploy && dogbreed predict dog.jpg && dogbreed teardown --yes
   dogbreed --set train.epochs=20 train

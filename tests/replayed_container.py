@@ -60,6 +60,24 @@ def write(name, rows):
         writer.writeheader()
         writer.writerows(rows)
 """
+# What `check` and the warm interpreter look for, and nothing of what they do.
+LIBRARIES = {
+    "torch/__init__.py": """
+from types import SimpleNamespace
+cuda = SimpleNamespace(device_count=lambda: 0, is_initialized=lambda: False)
+default_generator = SimpleNamespace(seed=lambda: 0)
+""",
+    "torchvision/__init__.py": """
+from types import SimpleNamespace
+models = SimpleNamespace(get_model_weights=lambda backbone: {})
+""",
+    "safetensors/__init__.py": "",
+    "smdebug/__init__.py": "",
+    "smdebug/pytorch.py": "",
+    "sagemaker_pytorch_container/__init__.py": "",
+    **{f"{name}-2.8.0.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 2.8.0\n"
+       for name in ("torch", "torchvision", "smdebug")},
+}  # fmt: skip
 LIKELY = (0.757, 0.138, 0.061, 0.03, 0.014)
 
 
@@ -72,7 +90,7 @@ def build_replayed_image(folder: Path, dogs: Path) -> Path:
     (packages / "sagemaker_training/cli/test.json").write_text(json.dumps(test))
     labels = sorted({path.split("/")[0] for path in test})
     answer = [{"label": label, "probability": likely} for label, likely in zip(reversed(labels), LIKELY, strict=False)]
-    for name, text in QUICK_SERVER.items():
+    for name, text in {**LIBRARIES, **QUICK_SERVER}.items():
         (packages / name).parent.mkdir(exist_ok=True)
         (packages / name).write_text(text.replace('[{"label": "Beagle", "probability": 1.0}]', repr(answer)))
     return folder / "bin" / "python"

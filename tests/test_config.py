@@ -126,7 +126,7 @@ def test_set_takes_toml_or_a_plain_word(text: str, value: Any) -> None:
         ),
         (
             "deploy.xyzzy=3",
-            "unknown key deploy.xyzzy in command line allowed are container, instance_type, instance_count",
+            "unknown key deploy.xyzzy in command line allowed are container, instance_type",
         ),
         ("_env_file=x", "unknown key _env_file in command line"),
         ("train.epochs=many", "train.epochs = 'many' in command line cannot be used"),

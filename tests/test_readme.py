@@ -47,7 +47,7 @@ BUCKET, NUMBER = "sagemaker-us-east-1-000000000000", "000000000000"
 def blocks(language: str) -> list[tuple[str, str]]:
     """(the heading above it, its text), in the README's order."""
     found, heading = [], ""
-    for part in re.finditer(rf"^#+ (?P<heading>.+)$|^```{language}\n(?P<text>.*?)^```$", README, re.M | re.S):
+    for part in re.finditer(rf"^#+ (?P<heading>[^\n]+)$|^```{language}\n(?P<text>.*?)^```$", README, re.M | re.S):
         heading = part["heading"] or heading
         if part["text"]:
             found.append((heading, part["text"]))

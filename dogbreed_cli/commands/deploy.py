@@ -35,7 +35,7 @@ Examples:
   dogbreed deploy --expires 2h --test dog.jpg  # tried out; ends itself
   dogbreed deploy --instance-type ml.g4dn.xlarge --no-wait
   dogbreed deploy --serverless --memory 2048
-  dogbreed --set deploy.max_instances=4 deploy # as many as are needed (on AWS)"""
+  dogbreed --set deploy.max_instances=4 deploy # as many as needed (on AWS)"""
 )
 @click.option(
     "--job",

@@ -28,8 +28,8 @@ NAMED = 3
 @click.command(
     epilog="""\b
 Examples:
-  dogbreed upload dogImages        # train/, valid/, test/, each a folder a class
-  dogbreed upload photos           # a folder a class: always split the same way
+  dogbreed upload dogImages        # train/, valid/, test/ of a folder a class
+  dogbreed upload photos           # a folder a class, which is split
   dogbreed upload dogImages.zip    # also .tar, .tar.gz, and https:// of one
   dogbreed upload photos --strict  # a leak or a broken file is an error"""
 )
