@@ -82,10 +82,8 @@ class Console:
             self.document = to_json(data)
             return
         for part in human:
-            if isinstance(part, str):
-                self.stdout.print(fit(part, self.stdout), markup=False, soft_wrap=True)
-            else:
-                self.stdout.print(part, markup=False)
+            text = fit(part, self.stdout) if isinstance(part, str) else None
+            self.stdout.print(text or part, markup=False, soft_wrap=text is not None)
 
     def result_now(self, data: dict[str, Any], human: RenderableType) -> None:
         """The answer of a command that goes on after it: written at once, and not again by `close`."""

@@ -170,7 +170,7 @@ def try_out(app: App, session: Session, name: str, picture: Picture | None) -> N
     if answer.error:
         show_log(app, session, name)
         what = f"endpoint {name} did not classify {picture.name}"
-        raise JobFailed(what, answer.error, "the end of its log is above; what this deploy made was removed")
+        raise JobFailed(what, answer.error, "the end of its log is above")
     best = answer.predictions[0]
     app.console.note(f"{picture.name}: {best['label']} {best['probability']:.1%}, after {answer.milliseconds:.0f} ms")
 
