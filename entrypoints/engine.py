@@ -106,8 +106,9 @@ def openvino_engines(front, sample, mean, std, precisions, say):
     try:
         with warnings.catch_warnings(), torch.inference_mode():
             warnings.simplefilter("ignore")  # the tracer's, about Python numbers of our own fixed sizes
-            module = Normalised(front, mean, std).eval()
-            graph = openvino.convert_model(module, example_input=sample[:2], input=[-1, *sample.shape[1:]])
+            # Traced here, since OpenVINO would have torch check the trace by three more passes.
+            traced = torch.jit.trace(Normalised(front, mean, std).eval(), sample[:2], check_trace=False)
+            graph = openvino.convert_model(traced, input=[-1, *sample.shape[1:]])
         for precision in precisions:
             hint = {"INFERENCE_PRECISION_HINT": precision}
             yield OpenVino(openvino.Core().compile_model(graph, "CPU", settings | hint), precision)
