@@ -106,7 +106,7 @@ def openvino_engines(front, sample, mean, std, precisions, say):
     try:
         with warnings.catch_warnings(), torch.inference_mode():
             warnings.simplefilter("ignore")  # the tracer's, about Python numbers of our own fixed sizes
-            # Traced here, since OpenVINO would have torch check the trace by three more passes.
+            # Traced here, since OpenVINO would have torch check the trace by further passes.
             traced = torch.jit.trace(Normalised(front, mean, std).eval(), sample[:2], check_trace=False)
             graph = openvino.convert_model(traced, input=[-1, *sample.shape[1:]])
         for precision in precisions:
