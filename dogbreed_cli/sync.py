@@ -26,6 +26,7 @@ from dogbreed_cli.storage import (
     join_key,
     list_objects,
     make_s3_uri,
+    put_bytes,
     put_json,
     read_json,
 )
@@ -136,11 +137,13 @@ def sync(
     prefix: str,
     on_progress: OnProgress | None = None,
     max_workers: int = MOST,
+    store: Any | None = None,
 ) -> SyncResult:
     """Carry out a plan: make prefix/{train,valid,test}/ the folder's images, and then prefix/manifest.json.
 
     What is there unchanged is not sent; what is gone here is removed there once the rest is complete. After an error or
-    a kill the next sync sends what is missing. `on_progress` counts what is to be sent. Raises DogbreedError.
+    a kill the next sync sends what is missing. `store` is that of put_bytes; `on_progress` counts what is to be sent.
+    Raises DogbreedError.
     """
     started = time.monotonic()
     if plan.is_current:
@@ -154,7 +157,7 @@ def sync(
     done_bytes, pace = 0, Pace(min(LEAST, max_workers), max_workers)
 
     def send(image: ImageFile) -> Sent:
-        return _put_image(client, image, bucket, join_key(prefix, image.key))
+        return _put_image(client, store, image, bucket, join_key(prefix, image.key))
 
     for done, sent in enumerate(in_parallel(send, plan.send, max_workers, pace), 1):
         pace.note(sent.is_slowed)
@@ -183,15 +186,14 @@ class Sent(NamedTuple):
     is_slowed: bool  # S3 had asked to slow down, or failed, before it took the image
 
 
-def _put_image(client: Any, image: ImageFile, bucket: str, key: str) -> Sent:
+def _put_image(client: Any, store: Any | None, image: ImageFile, bucket: str, key: str) -> Sent:
     with LARGE if image.size > LARGE_BYTES else contextlib.nullcontext():
         content = image.path.read_bytes()
         if hashlib.md5(content, usedforsecurity=False).hexdigest() != image.md5:
             raise DogbreedError(f"{image.path} changed while it was being uploaded.", fix="Run the upload again.")
         with explain_s3_errors(f"Sending {image.path} to s3://{bucket}/{key}"):
-            answer = client.put_object(Bucket=bucket, Key=key, Body=content, ContentType=image.content_type)
-    stored = StoredImage(image.md5, image.size, answer["ETag"].strip('"'))
-    return Sent(image, stored, answer["ResponseMetadata"].get("RetryAttempts", 0) > 0)
+            put = put_bytes(client, store, content, bucket, key, image.content_type)
+    return Sent(image, StoredImage(image.md5, image.size, put.etag), put.is_slowed)
 
 
 def find_manifest(client: Any, bucket: str, prefix: str) -> Manifest | None:

@@ -26,16 +26,18 @@ PREFIX = "dogbreed/data"
 # are on their way. Each is a fork of a process that has imported everything.
 UPLOADS = """
 import itertools, os, signal, sys
-import boto3, imagehash, jinja2
+import boto3, imagehash, jinja2, obstore
 from botocore.httpsession import URLLib3Session
 from dogbreed_cli.cli import main
 from dogbreed_cli.commands import upload
-send, sent = URLLib3Session.send, itertools.count(1)
-def send_or_die(self, request):
-    if next(sent) == last:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return send(self, request)
-URLLib3Session.send = send_or_die
+sent = itertools.count(1)
+def or_die(send):
+    def send_or_die(*args, **options):
+        if next(sent) == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return send(*args, **options)
+    return send_or_die
+URLLib3Session.send, obstore.put = or_die(URLLib3Session.send), or_die(obstore.put)
 sys.argv = ["dogbreed", "-q", "upload", sys.argv[1], "--yes"]
 for last in map(int, sys.stdin):
     if not (child := os.fork()):

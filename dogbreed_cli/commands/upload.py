@@ -77,7 +77,8 @@ def upload(app: App, source: str, strict: bool, report: Path, allow_private: boo
     if not is_there:
         ensure_bucket(client, session.bucket, session.region)
     with console.progress_of_files("Sending") as show:
-        result = sync(client, images, plan, session.bucket, prefix, on_progress=by_bytes(show))
+        store = session.open_store(session.bucket) if plan.send else None
+        result = sync(client, images, plan, session.bucket, prefix, on_progress=by_bytes(show), store=store)
     uri = f"s3://{session.bucket}/{prefix}"
     console.result({**to_json(images, result, uri), "report": page}, describe(images, result, uri))
     console.note("next: dogbreed tune, or dogbreed train")
