@@ -29,9 +29,10 @@ def stop_scaling(session: Session, name: str) -> None:
     """
     if not session.scales:
         return
-    client = session.client("application-autoscaling")
+    client, scaled = session.client("application-autoscaling"), endpoint_requests.scaled(name)
     with if_allowed(session, "the scaling targets"):
-        try:
-            client.deregister_scalable_target(**endpoint_requests.scaled(name))
-        except client.exceptions.ObjectNotFoundException:
-            return
+        there = client.describe_scalable_targets(
+            ServiceNamespace=scaled["ServiceNamespace"], ResourceIds=[scaled["ResourceId"]]
+        )
+        for _ in there["ScalableTargets"]:  # one at most
+            client.deregister_scalable_target(**scaled)

@@ -46,6 +46,7 @@ def remove_end(session: Session, name: str) -> None:
     client = session.client("scheduler")
     with if_allowed(session, "the schedules"):
         try:
+            client.get_schedule(Name=name)  # most have none: nothing is sent that changes anything
             client.delete_schedule(Name=name)
         except client.exceptions.ResourceNotFoundException:
             return

@@ -142,6 +142,7 @@ CALLER = (
     Operation("scheduler:DeleteSchedule", ("OnlyForExpires",), "teardown; deploy --expires never"),
     Operation("application-autoscaling:RegisterScalableTarget", ("OnlyForScaling",), "deploy.max_instances"),
     Operation("application-autoscaling:PutScalingPolicy", ("OnlyForScaling",), "deploy.max_instances"),
+    Operation("application-autoscaling:DescribeScalableTargets", ("OnlyForScalingTargets",), "deploy, teardown"),
     Operation("application-autoscaling:DeregisterScalableTarget", ("OnlyForScaling",), "deploy, teardown"),
     Operation("iam:CreateServiceLinkedRole", ("OnlyForScalingRole",), "deploy.max_instances, the account's first", ()),
     Operation("cloudwatch:PutMetricAlarm", ("OnlyForScalingAlarms",), "deploy.max_instances", ()),

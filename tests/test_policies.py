@@ -150,7 +150,7 @@ def test_what_is_bound_to_names_is() -> None:
     assert found["PassRole"]["Resource"] == [PLACE.role_arn]
     assert found["PassRole"]["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
     everywhere = {sid for sid, statement in found.items() if statement["Resource"] == ["*"]}
-    assert everywhere == {"Lists", "OnlyForPrices", "OnlyForCheckQuotas"}
+    assert everywhere == {"Lists", "OnlyForScalingTargets", "OnlyForPrices", "OnlyForCheckQuotas"}
     for action in found["Lists"]["Action"]:
         assert re.match(r"\w+:(List|DescribeLogGroups)", action), "more than a list is allowed everywhere"
 

@@ -76,5 +76,5 @@ def test_boto3_sends_what_obstore_does_not_get_through(client, bucket: str) -> N
 
 
 def test_a_refusal_has_the_service_s_words(client, endpoint: str) -> None:
-    with pytest.raises(DogbreedError, match="NoSuchBucket|does not exist"), explain_s3_errors("Sending a.jpg"):
+    with pytest.raises(DogbreedError, match=r"NoSuchBucket|does not exist"), explain_s3_errors("Sending a.jpg"):
         put_bytes(client, open_store(endpoint, "nobodys-bucket"), BODY, "nobodys-bucket", "a.jpg", "image/jpeg")

@@ -23,6 +23,7 @@ def services(home: Home) -> dict[str, Any]:
 
     With `home.s3_endpoint` the jobs read and write that S3, while "s3" here still answers from the files of `home`.
     """
+    from dogbreed_cli.local.autoscaling import AutoScaling
     from dogbreed_cli.local.identity import Iam, Sts
     from dogbreed_cli.local.logs import Logs
     from dogbreed_cli.local.runtime import Runtime
@@ -38,6 +39,7 @@ def services(home: Home) -> dict[str, Any]:
         "sagemaker": SageMaker(home),
         "sagemaker-runtime": Runtime(home),
         "scheduler": Scheduler(home),
+        "application-autoscaling": AutoScaling(),
     }
 
 

@@ -50,6 +50,7 @@ _VALIDATED = {
     "sagemaker-runtime": "ValidationError",
     "logs": "InvalidParameterException",
     "scheduler": "ValidationException",
+    "application-autoscaling": "ValidationException",
 }
 _OPERATION = "dogbreed-operation"
 
