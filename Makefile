@@ -10,7 +10,9 @@ UV := $(BIN)/uv
 RESOLVE := $(UV) pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate \
   --custom-compile-command "make lock"
 # A file's tests share what they set up, so a file stays with one worker.
-TEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+# Three at once on two cores: tests wait a lot. Where modules must not be kept compiled, every process that a test starts
+# would compile all of them anew.
+TEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest --numprocesses 3 --dist loadfile
 
 .PHONY: setup demo test check check-containers bench lock clean
 

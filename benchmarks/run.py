@@ -1,7 +1,7 @@
 """Measure dogbreed against its peers: `make bench`, or by hand, with the environment that it made:
 
     .venv/bin/python benchmarks/run.py                        # all, about a quarter of an hour on two cores
-    .venv/bin/python benchmarks/run.py --only speed,overhead  # speed job memory machine accuracy tuning overhead
+    .venv/bin/python benchmarks/run.py --only speed,overhead  # and job memory machine accuracy tuning serving upload
     .venv/bin/python benchmarks/run.py --variants naive,"ours openvino" --rounds 5
     .venv/bin/python benchmarks/run.py --quick                # few pictures, one round: whether it runs at all
 
@@ -24,11 +24,13 @@ import job
 import machine_rows
 import overhead
 import process
+import serving
 import speed
 import table
 import tuning
+import upload
 
-SECTIONS = ("speed", "job", "memory", "machine", "accuracy", "tuning", "overhead")
+SECTIONS = ("speed", "job", "memory", "machine", "accuracy", "tuning", "overhead", "serving", "upload")
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,10 @@ class Sizes:
     memory: tuple  # pictures, few and many
     shapes: dict  # of each of 20 classes
     accuracy_epochs: int
+    requests: int  # to an endpoint, by one client
+    soak: int  # requests, by eight
+    uploads: int  # files
+    many: tuple  # tiny files, few and many
 
     @property
     def part(self):
@@ -49,9 +55,31 @@ class Sizes:
 
 
 FULL = Sizes(
-    3, {"train": 600, "valid": 100, "test": 100}, 96, 64, (500, 5000), {"train": 20, "valid": 5, "test": 20}, 6
+    rounds=3,
+    photos={"train": 600, "valid": 100, "test": 100},
+    part_train=96,
+    part_valid=64,
+    memory=(500, 5000),
+    shapes={"train": 20, "valid": 5, "test": 20},
+    accuracy_epochs=6,
+    requests=200,
+    soak=20_000,
+    uploads=5000,
+    many=(1000, 100_000),
 )
-QUICK = Sizes(1, {"train": 48, "valid": 12, "test": 12}, 12, 6, (40, 120), {"train": 2, "valid": 1, "test": 2}, 1)
+QUICK = Sizes(
+    rounds=1,
+    photos={"train": 48, "valid": 12, "test": 12},
+    part_train=12,
+    part_valid=6,
+    memory=(40, 120),
+    shapes={"train": 2, "valid": 1, "test": 2},
+    accuracy_epochs=1,
+    requests=20,
+    soak=100,
+    uploads=200,
+    many=(100, 1000),
+)
 
 
 @dataclass(frozen=True)
@@ -149,6 +177,12 @@ def measure(work, sizes, sections, variants):
     if "overhead" in sections:
         with section("overhead"):
             rows += overhead.measure(work, sizes)
+    if "serving" in sections:
+        with section("serving"):
+            rows += serving.measure(work, sizes)
+    if "upload" in sections:
+        with section("upload"):
+            rows += upload.measure(work, sizes)
     return rows, about
 
 

@@ -26,7 +26,7 @@ def main():
     args = parser.parse_args()
     torch.manual_seed(0)
     network = torchvision.models.resnet50(weights=None)
-    backbone.damp_residual_branches(network, 0.05)  # with 0.2 noise is at engine.py's limit, on one side or the other
+    backbone.damp_residual_branches(network, 0.05)  # with 0.2 noise is at noise.py's limit, on one side or the other
     files = sorted(args.images.rglob("*.jpg"), key=lambda path: path.name)[:64]
     images = torch.stack([model.plain_view(model.decode_image(path), 224) for path in files])
     images = model.normalise(images, model.IMAGENET_MEAN, model.IMAGENET_STD)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
+import time
 from pathlib import Path
 
 
@@ -10,3 +13,12 @@ def cache_folder() -> Path:
     from platformdirs import user_cache_path
 
     return Path(os.environ.get("DOGBREED_CACHE") or user_cache_path("dogbreed")).absolute()
+
+
+def forget_unused(store: Path, days: float) -> None:
+    """Remove the files and folders in `store` that were not touched for so long."""
+    before = time.time() - days * 86_400
+    for path in store.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # another command was quicker
+            if path.stat().st_mtime < before:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 import traceback
 from difflib import get_close_matches
@@ -19,7 +20,7 @@ import click
 from dogbreed_cli import __version__
 from dogbreed_cli.console import Console
 from dogbreed_cli.context import App
-from dogbreed_cli.errors import DogbreedError, Interrupted, UsageError
+from dogbreed_cli.errors import DogbreedError, Terminated, UsageError, interrupted, raise_interrupt
 
 # File = subcommand = function: commands/tune.py holds `tune` as its function `tune`, imported when it is asked for.
 # Each line is the first of its docstring (a test compares them), said again here so that `--help` imports none of them.
@@ -68,8 +69,7 @@ class DogbreedGroup(click.Group):
         except BrokenPipeError:
             if not standalone_mode:
                 raise
-            # The reader (`| head`) has gone; do not let the interpreter complain again while it flushes at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            drop_output()
             code = 141
         if standalone_mode:
             sys.exit(code)
@@ -99,6 +99,15 @@ class DogbreedGroup(click.Group):
                 formatter.write_dl(list(commands.items()))
 
 
+def drop_output() -> None:
+    """The reader (`| head`, `2>&1 | head`) has gone: the interpreter must not complain again as it flushes at exit."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 class ClosedPipe(Exception):
     """Nobody reads our stdout any more."""
 
@@ -110,7 +119,7 @@ def explain(error: BaseException) -> DogbreedError:
     if isinstance(error, DogbreedError):
         return error
     if isinstance(error, (click.Abort, KeyboardInterrupt)):
-        return Interrupted("interrupted", "Ctrl-C")
+        return interrupted(error.__cause__ or error, "interrupted")  # click makes an Abort of them
     if isinstance(error, click.ClickException):
         shown = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "dogbreed"
         fix = f"see `{shown} --help`"
@@ -133,10 +142,11 @@ def explain(error: BaseException) -> DogbreedError:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="""\b
 Examples:
-  dogbreed demo                                   # everything, on drawn images, on this machine
+  dogbreed demo                    # everything, on drawn dogs, right here
   dogbreed upload dogImages && dogbreed tune && dogbreed train --from-best
   dogbreed deploy && dogbreed predict dog.jpg && dogbreed teardown --yes
-  dogbreed --target aws --set aws.role_arn=arn:aws:iam::123456789012:role/r tune --max-jobs 4""",
+  dogbreed --set train.epochs=20 train
+  dogbreed --target aws init       # the same on Amazon SageMaker""",
 )
 @click.option(
     "--config", "config_file", type=click.Path(path_type=Path), envvar="DOGBREED_CONFIG", metavar="FILE",
@@ -173,4 +183,20 @@ def cli(
     ctx.obj = App(console, config_file, flags)
 
 
-main = cli
+def end_at_once(found: Any) -> None:
+    """An interrupt that met Python where nothing can be raised, in a callback of its memory's, say."""
+    if not isinstance(found.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(found)
+        return
+    number = signal.SIGTERM if isinstance(found.exc_value, Terminated) else signal.SIGINT
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
+
+
+def main(*args: Any, **options: Any) -> Any:
+    """The command, in a process of its own: SIGTERM ends it just as Ctrl-C does."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it, or a script for what runs in the background
+            signal.signal(number, raise_interrupt)
+    sys.unraisablehook = end_at_once
+    return cli(*args, **options)

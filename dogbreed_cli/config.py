@@ -113,6 +113,12 @@ def check_together(config: Config) -> None:
     if deploy.serverless and deploy.data_capture:
         raise UsageError("deploy.data_capture cannot be used", "AWS captures nothing of serverless endpoints",
                          "set deploy.data_capture = 0 or deploy.serverless = false")  # fmt: skip
+    if deploy.max_instances and deploy.serverless:
+        raise UsageError("deploy.max_instances cannot be used", "a serverless endpoint has no instances: it scales by "
+                         "itself", "set deploy.max_concurrency, or deploy.serverless = false")  # fmt: skip
+    if 0 < deploy.max_instances < deploy.instance_count:
+        raise UsageError(f"deploy.max_instances = {deploy.max_instances} cannot be used", "deploy.instance_count, the "
+                         f"least, is {deploy.instance_count}", "make it as many or more, or 0: no scaling")  # fmt: skip
     if deploy.serverless and (aws.subnets or aws.network_isolation):
         raise UsageError("deploy.serverless cannot be used", "AWS has no VPC or network isolation for it",
                          "set deploy.serverless = false, or remove aws.subnets and aws.network_isolation")  # fmt: skip
@@ -162,7 +168,7 @@ def check_environment() -> None:
     for variable in os.environ:
         section = variable.removeprefix(ENV_PREFIX).lower().split("__")[0]
         if variable.startswith(ENV_PREFIX) and variable not in RESERVED_ENV and section not in Config.model_fields:
-            raise UsageError(f"unknown environment variable {variable}", suggest(section, Config.model_fields))
+            raise UsageError(f"unknown environment variable {variable}", fix=suggest(section, Config.model_fields))
 
 
 def check_names(sources: list[Layer]) -> None:
@@ -174,7 +180,7 @@ def check_names(sources: list[Layer]) -> None:
         for section, found, known in (("", layer, Config.model_fields), ("tune.ranges.", names, HYPERPARAMETERS)):
             for name in found:
                 if name not in known:
-                    raise UsageError(f"unknown key {section}{name} in {source}", suggest(name, known))
+                    raise UsageError(f"unknown key {section}{name} in {source}", fix=suggest(name, known, section))
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -260,7 +266,8 @@ def explain(error: ValidationError, sources: list[Layer]) -> UsageError:
             section = Range if section is Tune else section.model_fields[part].annotation
             if section is Range:
                 break
-        return UsageError(f"unknown key {key} in {source}{rest}", suggest(path[-1], section.model_fields))
+        known, place = section.model_fields, "".join(f"{part}." for part in path[:-1])
+        return UsageError(f"unknown key {key} in {source}{rest}", fix=suggest(path[-1], known, place))
     why = "; or: ".join(dict.fromkeys(one["msg"].removeprefix("Value error, ") for one in same))
     # `--set train=environment.HF_TOKEN=...` is a slip of one character.
     unsure = path == SECRET_KEY[:1] and isinstance(problem["input"], str)
@@ -269,6 +276,13 @@ def explain(error: ValidationError, sources: list[Layer]) -> UsageError:
     return UsageError(f"{key}{shown} in {source} cannot be used{rest}", why, "see config.example.toml")
 
 
-def suggest(word: str, known: Mapping[str, Any]) -> str:
-    close = get_close_matches(word, known, 1)
-    return f"did you mean {close[0]}?" if close else f"allowed are {', '.join(known)}"
+def suggest(word: str, known: Mapping[str, Any], place: str = "") -> str:
+    """A key like it, here (`place` is "train.") or, of that very name, in another section; else all allowed here."""
+    close = [place + key for key in get_close_matches(word, known, 1)]
+    close = close or [path for path in every_key() if path.endswith(f".{word}")]
+    return f"did you mean {' or '.join(close)}?" if close else f"allowed are {', '.join(known)}"
+
+
+def every_key() -> list[str]:
+    sections: dict[str, Any] = {name: field.annotation for name, field in Config.model_fields.items()}
+    return [f"{name}.{key}" for name, kind in sections.items() for key in getattr(kind, "model_fields", ())]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -24,8 +25,13 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 # Off a terminal rich would wrap tables at 80 columns; a log file or a pipe has no such edge.
 PIPE_WIDTH = 200
+# Between two columns of a table.
+GAP = 2
 # Between two lines of progress where there is no bar.
 LINE_SECONDS = 5
+# What is there to be copied stays in one piece: a terminal that has to break it does so without a line's end.
+COMMAND = re.compile(r"`[^`\n]*`|(?<=: )dogbreed [^;\n]*")
+LABEL = re.compile(r" *(?:[A-Za-z][\w -]*: {2,}|[A-Za-z][\w-]{0,10}: )")
 
 
 class Console:
@@ -57,22 +63,27 @@ class Console:
     def note(self, text: str) -> None:
         """A line about what goes on; silent with -q."""
         if self.verbosity >= 0:
-            self.stderr.print(text, markup=False, soft_wrap=True)
+            self.say(text)
 
     def detail(self, text: str) -> None:
         """A line for those who asked with -v."""
         if self.verbosity > 0:
-            self.stderr.print(text, style="dim", markup=False, soft_wrap=True)
+            self.say(text, style="dim")
 
     def warn(self, text: str) -> None:
-        self.stderr.print(f"warning: {text}", style="yellow", markup=False, soft_wrap=True)
+        self.say(f"warning: {text}", style="yellow")
 
-    def result(self, data: dict[str, Any], human: RenderableType | None = None) -> None:
+    def say(self, text: str, style: str | None = None) -> None:
+        self.stderr.print(fit(text, self.stderr), style=style, markup=False, soft_wrap=True)
+
+    def result(self, data: dict[str, Any], *human: RenderableType) -> None:
         """The command's answer: `data` for the one JSON document that `close` writes, or `human` as text now."""
         if self.as_json:
             self.document = to_json(data)
-        elif human is not None:
-            self.stdout.print(human, markup=False, soft_wrap=isinstance(human, str))
+            return
+        for part in human:
+            text = fit(part, self.stdout) if isinstance(part, str) else None
+            self.stdout.print(text or part, markup=False, soft_wrap=text is not None)
 
     def result_now(self, data: dict[str, Any], human: RenderableType) -> None:
         """The answer of a command that goes on after it: written at once, and not again by `close`."""
@@ -113,14 +124,13 @@ class Console:
     def error(self, error: DogbreedError) -> None:
         from rich.text import Text
 
-        text = Text()
-        if not isinstance(error, Interrupted):
-            text.append("error: ", style="bold red")
-        text.append(error.what)
+        head = "" if isinstance(error, (Declined, Interrupted)) else "error: "
+        text = Text(fit(f"{head}{error.what}", self.stderr))
+        text.stylize("bold red", 0, len(head))
         if error.why:
-            text.append(f"\n  why: {error.why}")
+            text.append(fit(f"\n  why: {error.why}", self.stderr))
         if error.fix:
-            text.append(f"\n  fix: {error.fix}", style="bold")
+            text.append(fit(f"\n  fix: {error.fix}", self.stderr), style="bold")
         self.stderr.print(text, soft_wrap=True)
 
     def confirm(self, question: str, yes: bool) -> None:
@@ -144,14 +154,22 @@ class Console:
     @contextmanager
     def progress(self, label: str, unit: str = "B") -> Iterator[Callable[[int, int], None]]:
         """A bar on a terminal, else a line now and then. Yields `show(done, total)`, in bytes or in `unit`."""
+        with self.progress_of_files(label, unit) as show:
+            yield lambda done, total: show(done, total, "")
+
+    @contextmanager
+    def progress_of_files(self, label: str, unit: str = "B") -> Iterator[Callable[[int, int, str], None]]:
+        """The same with a word beside the label: `show(done, total, "12 of 30 files")`."""
         if self.verbosity < 0:
-            yield lambda done, total: None
+            yield lambda done, total, beside: None
         elif self.stderr.is_terminal:
             with self.bar(unit) as bar:
                 task = bar.add_task(label, total=None)
-                yield lambda done, total: bar.update(task, completed=done, total=total)
+                yield lambda done, total, beside: bar.update(
+                    task, completed=done, total=total, description=f"{label} {beside}".rstrip()
+                )
         else:
-            yield self.progress_by_lines(label)
+            yield self.progress_by_lines(label, unit)
 
     def bar(self, unit: str) -> Progress:
         from rich.progress import (
@@ -170,14 +188,18 @@ class Console:
             TextColumn("{task.description}"), BarColumn(), *amounts, left, console=self.stderr, transient=True
         )
 
-    def progress_by_lines(self, label: str) -> Callable[[int, int], None]:
-        told = time.monotonic()
+    def progress_by_lines(self, label: str, unit: str) -> Callable[[int, int, str], None]:
+        began = told = time.monotonic()
 
-        def show(done: int, total: int) -> None:
+        def show(done: int, total: int, beside: str) -> None:
             nonlocal told
-            if time.monotonic() - told >= LINE_SECONDS:
-                told = time.monotonic()
-                self.note(f"{label}: {done / max(total, 1):.0%}")
+            now = time.monotonic()
+            if now - told >= LINE_SECONDS:
+                told = now
+                rate = done / (now - began)
+                speed = f"{human_size(rate)}/s" if unit == "B" else f"{rate:.0f} {unit}/s"
+                left = f", {human_time((total - done) / rate)} left" if rate else ""
+                self.note(f"{f'{label} {beside}'.rstrip()}: {done / max(total, 1):.0%}, {speed}{left}")
 
         return show
 
@@ -212,13 +234,43 @@ def to_json(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
+def fit(text: str, stream: RichConsole) -> str:
+    """On a terminal broken between words; what comes after a label (`  why: `) stands under its beginning."""
+    if not stream.is_terminal:
+        return text
+    return "\n".join(fit_line(line, stream.width) if len(line) > stream.width else line for line in text.split("\n"))
+
+
+def fit_line(line: str, width: int) -> str:
+    import textwrap
+
+    label = LABEL.match(line)
+    if " " not in line[label.end() if label else 0 :]:
+        return line  # a path or a URI, to be copied
+    whole = COMMAND.sub(lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), line)
+    indent = " " * (len(label[0]) if label else 2)
+    broken = textwrap.fill(whole, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return broken.replace("\N{NO-BREAK SPACE}", " ")
+
+
 def table(columns: list[str], rows: list[list[str]], title: str | None = None) -> RenderableType:
-    """A plain table of text cells."""
+    """A plain table of text cells. Names stay whole where the terminal has room for them."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False)
+    class WholeWords(Table):
+        def __rich_console__(self, console: Any, options: Any) -> Any:
+            cells = [[column, *(row[place] for row in rows)] for place, column in enumerate(columns)]
+            least = sum(max(len(word) for cell in column for word in cell.split() or [""]) for column in cells)
+            if least + GAP * (len(columns) - 1) <= options.max_width:
+                for drawn, column in zip(self.columns, cells, strict=True):
+                    drawn.no_wrap = not any(" " in cell for cell in column)
+            yield ""
+            yield from super().__rich_console__(console, options)
+            yield ""
+
+    drawn = WholeWords(box=SIMPLE_HEAD, title=title, title_justify="left", padding=(0, GAP - 1, 0, 0), show_edge=False)
     for column in columns:
         drawn.add_column(column, overflow="fold")
     for row in rows:

@@ -9,8 +9,11 @@ DogbreedError          1   something went wrong
 ├── QualityGateMissed  6   the model is worse than --min-accuracy, or --stop-on-rule fired
 ├── LimitExceeded      7   a quota or a budget
 ├── WaitTimedOut       8   we stopped waiting; the job is still running
-└── Interrupted      130   Ctrl-C
+└── Interrupted      130   Ctrl-C; by SIGTERM 143
 """
+
+import signal
+from types import FrameType
 
 
 class DogbreedError(Exception):
@@ -60,3 +63,21 @@ class WaitTimedOut(DogbreedError):
 
 class Interrupted(DogbreedError):
     exit_code = 130
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends whatever goes on just as Ctrl-C does."""
+
+
+def raise_interrupt(number: int, frame: FrameType | None) -> None:
+    """The first Ctrl-C or SIGTERM: what goes on is ended in order. A second one ends the process at once."""
+    signal.signal(number, signal.SIG_DFL)
+    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+
+def interrupted(by: BaseException, what: str, fix: str = "") -> Interrupted:
+    """The error of a command that was told to end."""
+    error = Interrupted(what, "SIGTERM" if isinstance(by, Terminated) else "Ctrl-C", fix)
+    if isinstance(by, Terminated):
+        error.exit_code = 128 + signal.SIGTERM
+    return error

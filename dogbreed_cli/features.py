@@ -16,7 +16,7 @@ import click
 
 from dogbreed_cli import features_requests, jobs
 from dogbreed_cli.costs import JobCost, price_training, say_cost
-from dogbreed_cli.errors import Interrupted, JobFailed, UsageError, WaitTimedOut
+from dogbreed_cli.errors import JobFailed, UsageError, WaitTimedOut, interrupted
 from dogbreed_cli.following import Patience, follow
 from dogbreed_cli.requests import Inputs, Site
 from dogbreed_cli.weights import kind_of
@@ -171,8 +171,8 @@ def complete(app: App, session: Session, plan: FeaturesPlan, patience: Patience,
     app.console.note(f"features job {plan.name}")
     try:
         description = follow(app, session, plan.name, patience, prices)
-    except KeyboardInterrupt:
-        raise Interrupted(f"detached; the features job {plan.name} runs on", "Ctrl-C", AGAIN) from None
+    except KeyboardInterrupt as signal:
+        raise interrupted(signal, f"detached; the features job {plan.name} runs on", AGAIN) from None
     except WaitTimedOut as error:
         raise WaitTimedOut(f"the features job {plan.name}: {error.what}", error.why, AGAIN) from None
     reason = description.get("FailureReason") or description["SecondaryStatus"]

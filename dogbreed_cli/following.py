@@ -58,7 +58,7 @@ def follow(
 ) -> dict[str, Any]:
     """Phases and the script's own lines as they come; the toolkit's too with -v. Stops a job on which a rule fires."""
     client, positions, told = session.client("sagemaker"), dict[str, str](), 0
-    started, say = time.monotonic(), script_lines(app)
+    say = script_lines(app)
     description: dict[str, Any] = {}
 
     def describe() -> dict[str, Any]:
@@ -74,7 +74,8 @@ def follow(
         transitions = description["SecondaryStatusTransitions"]
         for transition in transitions[told:]:
             spent = f", so far {say_spent(description, prices)}" if prices else ""
-            app.console.note(f"[{human_time(time.monotonic() - started)}] {transition['Status']}{spent}")
+            after = (transition["StartTime"] - description["CreationTime"]).total_seconds()
+            app.console.note(f"[{human_time(after)}] {transition['Status']}{spent}")
         told = len(transitions)
     return description
 

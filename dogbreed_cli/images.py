@@ -3,43 +3,46 @@
     folder = scan(Path("dogImages"), seed=0, valid_fraction=0.15, test_fraction=0.15)
     folder.classes, folder.counts, folder.fingerprint, folder.findings
 
-Each file is read once: the same bytes give the hash, the real type and a full decode. Nothing is written.
+Each file is read once: the same bytes give the hash, the real type and a full decode; with a cache (image_cache.py), an
+unchanged one not even that. Nothing else is written.
 """
 
 import hashlib
 import json
 import os
+import warnings
 from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePath
-from typing import Literal
 
 from dogbreed_cli.errors import UsageError
+from dogbreed_cli.image_cache import ImageCache
 from dogbreed_cli.image_files import (
-    MAX_FILE_BYTES,
-    MIN_SIDE,
     PICTURE_SUFFIXES,
+    STORED_SUFFIXES,
+    Candidate,
     ImageFile,
     OnProgress,
+    Progress,
     list_candidates,
-    read_images,
 )
+from dogbreed_cli.image_findings import (
+    Finding,
+    cluster_by_look,
+    find_case_clashes,
+    find_copies,
+    find_faults,
+    find_gaps,
+    find_look_alikes,
+    name_files,
+    shorten,
+)
+from dogbreed_cli.image_reading import Reading, name_faults, read
+from dogbreed_cli.parallel import in_parallel
 
 SPLITS = ("train", "valid", "test")
-MAX_IMBALANCE = 10  # images of the largest class for one of the smallest
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing worth knowing about a data set; `files` are paths below its root, all of them."""
-
-    # empty, truncated, unreadable, too-large, misplaced, not-in-train (all left out); tiny, wrong-extension, leak,
-    # label-conflict, duplicate, missing-class, missing-split, imbalance; foreign (ignored)
-    kind: str
-    severity: Literal["info", "warning"]
-    message: str
-    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ def scan(
     test_fraction: float = 0.15,
     on_progress: OnProgress | None = None,
     max_workers: int | None = None,
+    cache: ImageCache | None = None,
 ) -> ImageFolder:
     """Read a folder with train, valid (val, validation) and test, or one folder of class folders.
 
@@ -96,17 +100,21 @@ def scan(
             f"The fractions valid {valid_fraction} and test {test_fraction} leave nothing to train on.",
             fix="Choose two numbers from 0 that add up to less than 1.",
         )
-    top, candidates, hidden, outside = list_candidates(root)
-    images, faults, foreign = read_images(top, candidates, on_progress, max_workers or os.cpu_count() or 4)
-    for path in outside:
-        if PurePath(path).suffix.lower() in PICTURE_SUFFIXES:
-            faults.setdefault("misplaced", []).append(path)
-        else:
-            foreign.append(path)
+    listing = list_candidates(root)
+    top, faults = listing.top, defaultdict[str, list[str]](list, hidden=listing.hidden)
+    images = []
+    for candidate, reading in read_all(top, listing.candidates, cache, on_progress, max_workers or os.cpu_count() or 4):
+        if not reading.fault:
+            images.append(name_image(candidate, reading))
+        for kind in name_faults(reading, candidate.file):
+            faults[kind].append(candidate.file[len(str(top)) + 1 :])
+    for path in listing.outside:
+        faults["misplaced" if PurePath(path).suffix.lower() in PICTURE_SUFFIXES else "foreign"].append(path)
     if not images:
+        found = (finding.message for finding in find_faults(faults) if finding.severity == "warning")
         raise UsageError(
             f"There is no readable image in {root}.",
-            " ".join(finding.message for finding in _find_faults(faults)) or "JPEG, PNG and WebP are read.",
+            " ".join(found) or "JPEG, PNG and WebP are read.",
             "Give a folder with train/, valid/ and test/, or a folder with one folder of images per class.",
         )
     images, left_out = _without_untrained(top, images)
@@ -116,21 +124,89 @@ def scan(
             f"A classifier needs at least two classes; {root} has {len(classes)}: {', '.join(classes) or 'none'}.",
             fix="Put the images of each class into a folder of its own, named as the class.",
         )
-    images = split(images, seed=seed, valid_fraction=valid_fraction, test_fraction=test_fraction)
+    clusters = cluster_by_look(images)
+    groups = {image.md5: cluster[0].md5 for cluster in clusters for image in cluster}
+    images = split(images, groups, seed=seed, valid_fraction=valid_fraction, test_fraction=test_fraction)
     images.sort(key=lambda image: image.key)
-    findings = [*_find_faults(faults), *left_out, *_find_copies(top, images), *_find_gaps(classes, images)]
-    if foreign:
-        message = f"Files that are no images, ignored: {len(foreign)}."
-        findings.append(Finding("foreign", "info", message, tuple(sorted(foreign))))
-    return ImageFolder(top, classes, tuple(images), tuple(findings), hidden + len(foreign), seed)
+    placed = _regroup(images, groups)
+    findings = [
+        *find_faults(faults),
+        *left_out,
+        *find_copies(top, images),
+        *find_look_alikes(top, placed),
+        *find_case_clashes(top, images),
+        *find_gaps(classes, images),
+    ]
+    ignored = len(faults["hidden"]) + len(faults["foreign"])
+    return ImageFolder(top, classes, tuple(images), tuple(findings), ignored, seed)
 
 
-def split(images: list[ImageFile], *, seed: int, valid_fraction: float, test_fraction: float) -> list[ImageFile]:
+def read_all(
+    top: Path,
+    candidates: list[Candidate],
+    cache: ImageCache | None,
+    on_progress: OnProgress | None,
+    max_workers: int,
+) -> Iterator[tuple[Candidate, Reading]]:
+    """Each file with what it is: remembered, or read in parallel; in no order."""
+    begin = len(str(top)) + 1
+    total_bytes = sum(candidate.size for candidate in candidates)
+    done_files = done_bytes = 0
+
+    def count(candidate: Candidate) -> None:
+        nonlocal done_files, done_bytes
+        done_files, done_bytes = done_files + 1, done_bytes + candidate.size
+        if on_progress:
+            on_progress(Progress(done_files, done_bytes, len(candidates), total_bytes))
+
+    unknown = []
+    for candidate in candidates:
+        known = cache.find(candidate.file[begin:], candidate.size, candidate.changed) if cache else None
+        if known:
+            yield candidate, known
+            count(candidate)
+        else:
+            unknown.append(candidate)
+    with warnings.catch_warnings():
+        # Pillow warns on odd EXIF and large pictures; ours are findings. Set here: the filters are one for all threads.
+        warnings.simplefilter("ignore")
+        for candidate, reading in in_parallel(lambda one: (one, read(one.file, one.size)), unknown, max_workers):
+            if cache:
+                cache.keep(candidate.file[begin:], candidate.size, candidate.changed, reading)
+            yield candidate, reading
+            count(candidate)
+
+
+def name_image(candidate: Candidate, reading: Reading) -> ImageFile:
+    return ImageFile(
+        split=candidate.split,
+        label=candidate.label,
+        name=name_stored(candidate.name, reading),
+        file=candidate.file,
+        size=candidate.size,
+        md5=reading.md5,
+        format=reading.format,
+        width=reading.width,
+        height=reading.height,
+        look=int(reading.look or "0", 16),
+    )
+
+
+def name_stored(name: str, reading: Reading) -> str:
+    """Training takes files for images by their names, so one that says nothing, or .jfif, gets an ending more."""
+    known = PurePath(name).suffix.lower() in STORED_SUFFIXES
+    return name if known else f"{name}-{reading.md5[:8]}.{reading.format.lower()}"
+
+
+def split(
+    images: list[ImageFile], groups: Mapping[str, str], *, seed: int, valid_fraction: float, test_fraction: float
+) -> list[ImageFile]:
     """Give a split to each image that has none, class by class; where a data set has all of them, change nothing.
 
-    Images are ordered by a hash of the seed and their content; test is taken from the head and valid from the tail, so
-    an added file moves at most one other file of its class across each border, and copies of one picture stay together.
-    A class of three pictures or more has one at least in each split; a smaller one goes to train.
+    Pictures are ordered by a hash of the seed and their content; test is taken from the head and valid from the tail,
+    so an added file moves at most one other file of its class across each border. Copies of one picture, and what looks
+    like it (`groups`: MD5 -> MD5 of the group's first), stay together. A class of three pictures or more has one at
+    least in each split; a smaller one goes to train.
     """
     if all(image.split for image in images):
         # The user's own train, without a valid: take it from there, and leave the user's test alone.
@@ -143,7 +219,7 @@ def split(images: list[ImageFile], *, seed: int, valid_fraction: float, test_fra
 
     by_class: dict[str, dict[str, list[ImageFile]]] = defaultdict(lambda: defaultdict(list))
     for image in loose:
-        by_class[image.label][image.md5].append(image)
+        by_class[image.label][groups[image.md5]].append(image)
     for pictures in by_class.values():
         order = sorted(pictures, key=lambda md5: hashlib.sha256(f"{seed}/{md5}".encode()).digest())
         valid, test = _count_parts(len(order), valid_fraction, test_fraction)
@@ -153,21 +229,12 @@ def split(images: list[ImageFile], *, seed: int, valid_fraction: float, test_fra
     return kept
 
 
-def _find_faults(faults: dict[str, list[str]]) -> list[Finding]:
-    words: dict[str, tuple[Literal["info", "warning"], str]] = {
-        "empty": ("warning", "Empty files, left out"),
-        "truncated": ("warning", "Images that end too early, left out"),
-        "unreadable": ("warning", "Files that cannot be read as JPEG, PNG or WebP, left out"),
-        "too-large": ("warning", f"Files over {MAX_FILE_BYTES >> 20} MiB or with far too many pixels, left out"),
-        "misplaced": ("warning", "Images in no class folder, left out"),
-        "tiny": ("warning", f"Images under {MIN_SIDE} pixels wide or high"),
-        "wrong-extension": ("info", "Images of another type than their name says, sent as what they are"),
-    }
-    return [
-        Finding(kind, severity, f"{text}: {len(faults[kind])}.", tuple(sorted(faults[kind])))
-        for kind, (severity, text) in words.items()
-        if kind in faults
-    ]
+def _regroup(images: list[ImageFile], groups: Mapping[str, str]) -> list[list[ImageFile]]:
+    """The clusters of `groups`, of images that now have their splits."""
+    clusters: dict[str, list[ImageFile]] = defaultdict(list)
+    for image in images:
+        clusters[groups[image.md5]].append(image)
+    return list(clusters.values())
 
 
 def _without_untrained(top: Path, images: list[ImageFile]) -> tuple[list[ImageFile], list[Finding]]:
@@ -177,53 +244,9 @@ def _without_untrained(top: Path, images: list[ImageFile]) -> tuple[list[ImageFi
     if not orphans:
         return images, []
     labels = sorted({image.label for image in orphans})
-    message = f"Classes without an image in train, left out: {_shorten(labels)}."
-    finding = Finding("not-in-train", "warning", message, _name_files(top, orphans))
+    message = f"Classes without an image in train, left out: {shorten(labels)}."
+    finding = Finding("not-in-train", "warning", message, name_files(top, orphans))
     return [image for image in images if image.label in trained], [finding]
-
-
-def _find_copies(top: Path, images: list[ImageFile]) -> list[Finding]:
-    by_content: dict[str, list[ImageFile]] = defaultdict(list)
-    for image in images:
-        by_content[image.md5].append(image)
-    copies: dict[str, list[ImageFile]] = defaultdict(list)
-    for same in by_content.values():
-        if len({image.split for image in same}) > 1:
-            copies["leak"] += same
-        if len({image.label for image in same}) > 1:
-            copies["label-conflict"] += same
-        if len({image.key.rpartition("/")[0] for image in same}) < len(same):
-            copies["duplicate"] += same
-    words = {
-        "leak": "Files that stand in more than one split, so that the score is partly from memory",
-        "label-conflict": "Files with the same content in more than one class",
-        "duplicate": "Files that are copies of each other within a class",
-    }
-    return [
-        Finding(kind, "warning", f"{text}: {len(copies[kind])}.", _name_files(top, copies[kind]))
-        for kind, text in words.items()
-        if kind in copies
-    ]
-
-
-def _find_gaps(classes: tuple[str, ...], images: list[ImageFile]) -> list[Finding]:
-    """Classes that a split has no image of, and classes with far fewer images to learn from than others."""
-    findings = []
-    found = Counter((image.split, image.label) for image in images)
-    for part in ("valid", "test"):
-        missing = [label for label in classes if not found[part, label]]
-        if 0 < len(missing) < len(classes):
-            message = f"Classes without an image in {part}: {_shorten(missing)}."
-            findings.append(Finding("missing-class", "warning", message))
-    if not any(image.split == "valid" for image in images):
-        findings.append(Finding("missing-split", "warning", "There is nothing to validate with: valid is empty."))
-    if not any(image.split == "test" for image in images):
-        findings.append(Finding("missing-split", "info", "There is no test split; nothing is tested after training."))
-    most, least = (choose(classes, key=lambda label: found["train", label]) for choose in (max, min))
-    if found["train", most] > MAX_IMBALANCE * found["train", least]:
-        message = f"{most} has {found['train', most]} images to learn from, {least} {found['train', least]}."
-        findings.append(Finding("imbalance", "warning", message))
-    return findings
 
 
 def _count_parts(pictures: int, valid_fraction: float, test_fraction: float) -> tuple[int, int]:
@@ -234,11 +257,3 @@ def _count_parts(pictures: int, valid_fraction: float, test_fraction: float) -> 
     while valid + test >= pictures:
         valid, test = (valid - 1, test) if valid > test else (valid, test - 1)
     return valid, test
-
-
-def _name_files(top: Path, images: list[ImageFile]) -> tuple[str, ...]:
-    return tuple(sorted(image.path.relative_to(top).as_posix() for image in images))
-
-
-def _shorten(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from dogbreed_cli.aws_errors import explain_failure
-from dogbreed_cli.errors import DogbreedError, Interrupted, JobFailed, NotFound, UsageError
+from dogbreed_cli.errors import DogbreedError, JobFailed, NotFound, UsageError, interrupted
 from dogbreed_cli.requests import TAG
 
 ENDED = ("Completed", "Failed", "Stopped")
@@ -71,10 +71,10 @@ def create_job(client: Any, create: Callable[[Mapping[str, Any]], None], request
         if error.response["Error"]["Code"] != "ResourceInUse":
             raise
         return was_created(client, error, request)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as signal:
         name = request.get("TrainingJobName") or request["HyperParameterTuningJobName"]
-        fix = "`dogbreed status` shows whether it runs, `dogbreed teardown` ends it"
-        raise Interrupted(f"interrupted while {name} was being created", "Ctrl-C; it may have started", fix) from None
+        fix = "it may have started: `dogbreed status` shows whether it runs, `dogbreed teardown` ends it"
+        raise interrupted(signal, f"interrupted while {name} was being created", fix) from None
     return True
 
 

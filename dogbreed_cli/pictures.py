@@ -21,6 +21,7 @@ MAX_BYTES = 4_000_000
 # Read into memory, whatever it is that somebody names.
 MAX_READ = 64 * 2**20
 TIMEOUT_SECONDS, DOWNLOAD_SECONDS = 20, 120
+MAX_REDIRECTS = 5
 MAX_SIDE = 2048
 
 
@@ -43,13 +44,16 @@ class Picture:
         return (data, content_type) if len(data) <= MAX_BYTES else (shrink(data), "image/jpeg")
 
 
-def open_source(source: str) -> Iterator[Picture]:
-    """Raises DogbreedError where there is nothing to read."""
+Check = Callable[[str], None]  # of a URL, before it is asked for; raises DogbreedError
+
+
+def open_source(source: str, check: Check | None = None) -> Iterator[Picture]:
+    """Raises DogbreedError where there is nothing to read. `check` says which URLs are fetched: see `download`."""
     if source == "-":
         data = read(sys.stdin.buffer)  # here, not in a thread, which Ctrl-C would not reach
         yield Picture("-", lambda: data)
     elif "://" in source:
-        yield Picture(hide_url(source), lambda: download(source))
+        yield Picture(hide_url(source), lambda: download(source, check))
     else:
         yield from open_path(Path(source))
 
@@ -107,8 +111,8 @@ def shrink(data: bytes) -> bytes:
     return out.getvalue()
 
 
-def download(url: str, check: Callable[[str], None] | None = None) -> bytes:
-    """https only, to public addresses only (`check`, for every redirect anew), at most MAX_READ. Raises DogbreedError.
+def download(url: str, check: Check | None = None) -> bytes:
+    """By `check_address`, or `check`, asked for every redirect anew; at most MAX_READ. Raises DogbreedError.
 
     The name may resolve to another address a moment later; a host of a private network that then answers has no
     certificate for that name.
@@ -116,7 +120,7 @@ def download(url: str, check: Callable[[str], None] | None = None) -> bytes:
     import requests
 
     end = time.monotonic() + DOWNLOAD_SECONDS
-    for _ in range(5):
+    for _ in range(1 + MAX_REDIRECTS):
         (check or check_address)(url)
         try:
             with requests.get(url, stream=True, timeout=TIMEOUT_SECONDS, allow_redirects=False) as response:
@@ -134,11 +138,20 @@ def download(url: str, check: Callable[[str], None] | None = None) -> bytes:
                 return bytes(data)
         except (requests.RequestException, ValueError) as error:
             raise DogbreedError(f"cannot be fetched: {hide_urls(str(error))}") from None
-    raise DogbreedError("too many redirects")
+    raise DogbreedError(f"more than {MAX_REDIRECTS} redirects")
+
+
+def allow_any_address(url: str) -> None:
+    """For who says so: this machine and its network, too, and by http. Raises UsageError for any other scheme."""
+    if not url.startswith(("https://", "http://")):
+        raise UsageError("only https:// and http:// URLs are fetched", fix="download it, and give the file")
 
 
 def check_address(url: str) -> None:
-    """A URL from somewhere must not make this machine ask its own network. Raises DogbreedError."""
+    """https to a public address: a URL from somewhere must not make this machine ask its own network.
+
+    Raises DogbreedError.
+    """
     import ipaddress
     import socket
     from urllib.parse import urlsplit
@@ -160,4 +173,4 @@ def check_address(url: str) -> None:
             address = ipaddress.ip_address(int(address) & 0xFFFFFFFF)
         address = getattr(address, "ipv4_mapped", None) or address
         if not address.is_global or address.is_multicast:
-            raise UsageError(f"{host} is on a private network", fix="download it, and give the file")
+            raise UsageError(f"{host} is on a private network", fix="say --allow-private if you trust that URL")

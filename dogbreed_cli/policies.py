@@ -11,6 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SERVICE = "sagemaker.amazonaws.com"
+SCHEDULER = "scheduler.amazonaws.com"
+SCALING_SERVICE = "sagemaker.application-autoscaling.amazonaws.com"
+# A role is handed to one service only.
+HANDED_TO = {"PassRole": SERVICE, "OnlyForExpiresRole": SCHEDULER}
 # API operations that IAM asks nothing for.
 FREE = ("sts:GetCallerIdentity",)
 
@@ -25,6 +29,7 @@ class Place:
     role_arn: str = "ROLE_ARN"
     region: str = "REGION"
     account: str = "ACCOUNT"
+    expiry_role_arn: str = "EXPIRY_ROLE_ARN"
 
     @property
     def partition(self) -> str:
@@ -56,6 +61,11 @@ class Place:
             "Tags": [self.arn("sagemaker", "*")],
             "Logs": [self.arn("logs", "log-group:/aws/sagemaker/*")],
             "PassRole": [self.role_arn],
+            "OnlyForExpires": [self.arn("scheduler", f"schedule/default/{self.project}-*")],
+            "OnlyForExpiresRole": [self.expiry_role_arn],
+            "OnlyForScaling": [self.arn("application-autoscaling", "scalable-target/*")],
+            "OnlyForScalingRole": [f"{own}role/aws-service-role/{SCALING_SERVICE}/*"],
+            "OnlyForScalingAlarms": [self.arn("cloudwatch", "alarm:TargetTracking-*")],
             "Images": [f"arn:{self.partition}:ecr:{self.region}:*:repository/*"],
             "OnlyForCheckRoles": [f"{own}role/*"],
             "OnlyForCheckCaller": [f"{own}user/*", f"{own}role/*"],
@@ -102,7 +112,8 @@ CALLER = (
     Operation("sagemaker:CreateEndpoint", ("Endpoints", "EndpointConfigs"), "deploy"),
     Operation("sagemaker:UpdateEndpoint", ("Endpoints", "EndpointConfigs"), "deploy, of another model"),
     Operation("sagemaker:AddTags", (*JOBS, *SERVING), "whatever is created, since it is created with tags", ()),
-    Operation("iam:PassRole", ("PassRole",), "train, tune, deploy: SageMaker gets the jobs' role", ()),
+    Operation("iam:PassRole", ("PassRole", "OnlyForExpiresRole"), "train, tune, deploy: SageMaker gets the jobs' role, "
+              "EventBridge Scheduler its own", ()),
     Operation("sagemaker:DescribeTrainingJob", ("TrainingJobs",), "train, report, deploy, logs"),
     Operation("sagemaker:DescribeHyperParameterTuningJob", ("TuningJobs",), "tune, train --from-best, report"),
     Operation("sagemaker:DescribeModel", ("Models",), "deploy, teardown"),
@@ -125,6 +136,18 @@ CALLER = (
     Operation("logs:DescribeLogStreams", ("Logs",), "train, logs"),
     Operation("logs:GetLogEvents", ("Logs",), "train, logs"),
     Operation("logs:DeleteLogGroup", ("Logs",), "teardown --logs"),
+    Operation("scheduler:CreateSchedule", ("OnlyForExpires",), "deploy --expires"),
+    Operation("scheduler:UpdateSchedule", ("OnlyForExpires",), "deploy --expires, again"),
+    Operation("scheduler:GetSchedule", ("OnlyForExpires",), "deploy, status, teardown: when an endpoint ends itself"),
+    Operation("scheduler:DeleteSchedule", ("OnlyForExpires",), "teardown; deploy --expires never"),
+    Operation("application-autoscaling:RegisterScalableTarget", ("OnlyForScaling",), "deploy.max_instances"),
+    Operation("application-autoscaling:PutScalingPolicy", ("OnlyForScaling",), "deploy.max_instances"),
+    Operation("application-autoscaling:DescribeScalableTargets", ("OnlyForScalingTargets",), "deploy, teardown"),
+    Operation("application-autoscaling:DeregisterScalableTarget", ("OnlyForScaling",), "deploy, teardown"),
+    Operation("iam:CreateServiceLinkedRole", ("OnlyForScalingRole",), "deploy.max_instances, the account's first", ()),
+    Operation("cloudwatch:PutMetricAlarm", ("OnlyForScalingAlarms",), "deploy.max_instances", ()),
+    Operation("cloudwatch:DescribeAlarms", ("OnlyForScalingAlarms",), "deploy.max_instances", ()),
+    Operation("cloudwatch:DeleteAlarms", ("OnlyForScalingAlarms",), "deploy.max_instances; teardown", ()),
     Operation("pricing:GetProducts", ("OnlyForPrices",), "today's prices; without it those of a dated table"),
     Operation("iam:GetRole", ("OnlyForCheckRoles",), "check: the role and whom it trusts"),
     Operation("iam:SimulatePrincipalPolicy", ("OnlyForCheckCaller",), "check: what you may do"),
@@ -167,9 +190,14 @@ def execution_role(place: Place, kms_keys: tuple[str, ...] = (), vpc: bool = Fal
     return document([*statements(EXECUTION_ROLE, place), *kms(kms_keys), *network])
 
 
-def trust() -> dict[str, Any]:
-    """The trust policy of that role: who may run under it."""
-    return document([{"Effect": "Allow", "Principal": {"Service": SERVICE}, "Action": "sts:AssumeRole"}])
+def expiry_role(place: Place) -> dict[str, Any]:
+    """For the role that EventBridge Scheduler ends endpoints under (deploy.expiry_role_arn)."""
+    return document([allow("Endpoints", ["sagemaker:DeleteEndpoint"], place.resources("Endpoints"))])
+
+
+def trust(service: str = SERVICE) -> dict[str, Any]:
+    """The trust policy of a role: who may act under it."""
+    return document([{"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}])
 
 
 def kms(keys: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -185,8 +213,8 @@ def statements(table: tuple[Operation, ...], place: Place) -> list[dict[str, Any
     for scope in scopes:
         actions = [operation.action for operation in table if scope in operation.scopes]
         statement = allow(scope, actions, place.resources(scope))
-        if scope == "PassRole":
-            statement["Condition"] = {"StringEquals": {"iam:PassedToService": SERVICE}}
+        if scope in HANDED_TO:
+            statement["Condition"] = {"StringEquals": {"iam:PassedToService": HANDED_TO[scope]}}
         found.append(statement)
     return found
 

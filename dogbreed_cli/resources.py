@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from dogbreed_cli.errors import DogbreedError
 from dogbreed_cli.jobs import PAGE, belongs, is_missing
+
+if TYPE_CHECKING:
+    from dogbreed_cli.session import Session
 
 # Kind -> the word in boto3's method names, and in the members of its answers.
 KINDS = {
@@ -74,6 +78,19 @@ def update_endpoint(client: Any, name: str, config_name: str) -> None:
         found = find(client, "endpoint", name)
         if not found or coming_config(found) != config_name:
             raise
+
+
+@contextmanager
+def if_allowed(session: Session, what: str) -> Iterator[None]:
+    """For what only some use: the caller who may not even look goes on without it, and is told with -v."""
+    from botocore.exceptions import ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        if "AccessDenied" not in error.response["Error"]["Code"]:
+            raise
+        session.console.detail(f"{what} are left as they are: {error}")
 
 
 def delete(client: Any, kind: str, name: str, poll_seconds: float = 1) -> None:

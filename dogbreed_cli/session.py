@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
+from dogbreed_cli import names
 from dogbreed_cli.errors import AccessError, DogbreedError, UsageError
 from dogbreed_cli.requests import Site
 from dogbreed_cli.storage import default_bucket
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from dogbreed_cli.checks import Step
     from dogbreed_cli.config import Config
     from dogbreed_cli.console import Console
+
+# https://aws.github.io/deep-learning-containers/ray/
+RAY_IMAGE = "ray:serve-ml-sagemaker-{}-v1.1"
 
 
 def open_session(config: Config, console: Console) -> Session:
@@ -36,10 +40,18 @@ class Session(ABC):
     # Between two questions about a job: AWS throttles, this machine does not.
     poll_seconds: float
     is_free: bool
+    # Whether an endpoint can have more instances when more is asked of it.
+    scales: bool
 
     def __init__(self, config: Config, console: Console):
         self.settings, self.console = config, console
-        self.client = cache(self.create_client)
+        self.client = cache(self.open_client)
+
+    def open_client(self, service: str) -> Any:
+        client = self.create_client(service)
+        if service == "sagemaker":
+            names.watch(client)
+        return client
 
     def create_client(self, service: str) -> Any:
         return self.boto.client(service)
@@ -68,6 +80,11 @@ class Session(ABC):
     def create(self, resource: str, request: Mapping[str, Any]) -> None:
         """Create a TrainingJob, HyperParameterTuningJob, Model, EndpointConfig or Endpoint. Raises ClientError."""
 
+    @property
+    @abstractmethod
+    def expiry_role_arn(self) -> str:
+        """The role under which EventBridge Scheduler deletes an endpoint. Raises UsageError."""
+
     @abstractmethod
     def prepare(self) -> None:
         """Make sure that jobs can start. Called just before one is created, never for a request that is only shown."""
@@ -81,6 +98,10 @@ class Session(ABC):
         if not self.is_free:
             self.console.confirm("AWS charges your account for this. Start it?", yes)
 
+    def open_store(self, bucket: str) -> Any | None:
+        """obstore's client of a bucket, for many small objects (storage.put_bytes); None where boto3 is no slower."""
+        return None
+
     @abstractmethod
     def describe_place(self, instance_type: str) -> str:
         """Where a job runs, in words."""
@@ -89,6 +110,7 @@ class Session(ABC):
 class LocalSession(Session):
     poll_seconds = 0.2
     is_free = True
+    scales = False
 
     def __init__(self, config: Config, console: Console):
         from dogbreed_cli.local import BUCKET, ROLE_ARN, Home, connect
@@ -106,6 +128,10 @@ class LocalSession(Session):
         return (python.expanduser().absolute() if python else interpreter()).as_uri()
 
     inference_image = training_image
+
+    @property
+    def expiry_role_arn(self) -> str:
+        return self.role_arn
 
     def create(self, resource: str, request: Mapping[str, Any]) -> None:
         create_with_client(self.client("sagemaker"), resource, request)
@@ -133,6 +159,7 @@ class LocalSession(Session):
 
 class AwsSession(Session):
     is_free = False
+    scales = True
 
     def __init__(self, config: Config, console: Console):
         import boto3
@@ -158,6 +185,20 @@ class AwsSession(Session):
         )
         return self.boto.client(service, config=settings)
 
+    def open_store(self, bucket: str) -> Any:
+        from obstore.auth.boto3 import Boto3CredentialProvider
+        from obstore.store import S3Store
+
+        endpoint = self.client("s3").meta.endpoint_url
+        return S3Store(
+            bucket,
+            endpoint=endpoint,
+            virtual_hosted_style_request=False,
+            client_options={"allow_http": endpoint.startswith("http:")},
+            retry_config={"max_retries": 0},  # boto3 tries again
+            credential_provider=Boto3CredentialProvider(self.boto),
+        )
+
     @cached_property
     def account(self) -> str:
         return self.client("sts").get_caller_identity()["Account"]
@@ -173,6 +214,14 @@ class AwsSession(Session):
             raise UsageError("no execution role", fix="set aws.role_arn to the role that SageMaker's jobs run under")
         return role
 
+    @property
+    def expiry_role_arn(self) -> str:
+        role = self.settings.deploy.expiry_role_arn
+        if role is None:
+            fix = "make one of iam/expiry-role.json and iam/expiry-trust.json, and set deploy.expiry_role_arn"
+            raise UsageError("no role to end the endpoint with", "EventBridge Scheduler deletes it under one", fix)
+        return role
+
     # The last versions that the SDK's tables know (aws-facts.md); a newer image is named in the config.
     def training_image(self) -> str:
         instance_type = self.settings.train.instance_type
@@ -184,9 +233,15 @@ class AwsSession(Session):
         deploy = self.settings.deploy
         # A serverless endpoint has no GPU.
         instance_type = "ml.m5.large" if deploy.serverless else deploy.instance_type
-        return self.settings.aws.inference_image or self.find_image(
+        if self.settings.aws.inference_image:
+            return self.settings.aws.inference_image
+        image = self.find_image(
             "pytorch", "2.6", instance_type=instance_type, py_version="py312", image_scope="inference"
         )
+        if deploy.container == "pytorch":
+            return image
+        # The SDK's tables have no Ray Serve. It lies in the same registry.
+        return f"{image.partition('/')[0]}/{RAY_IMAGE.format('cuda' if '-gpu-' in image else 'cpu')}"
 
     def find_image(self, framework: str, version: str | None = None, **options: str) -> str:
         from sagemaker.core import image_uris

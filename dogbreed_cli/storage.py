@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from dogbreed_cli.aws_errors import explain
 from dogbreed_cli.errors import DogbreedError, UsageError
-from dogbreed_cli.image_files import in_parallel
+from dogbreed_cli.parallel import in_parallel
 
 DELETE_BATCH = 1000  # keys in one DeleteObjects, AWS's limit
 CHUNK = 1 << 20  # bytes
@@ -87,6 +87,30 @@ def put_file(client: Any, path: Path, bucket: str, key: str, content_type: str =
     with explain_s3_errors(f"Sending {path} to s3://{bucket}/{key}"):
         client.upload_file(str(path), bucket, key, ExtraArgs={"ContentType": content_type})
     return make_s3_uri(bucket, key)
+
+
+class Put(NamedTuple):
+    etag: str  # without the quotes
+    is_slowed: bool  # it took more than one try
+
+
+def put_bytes(client: Any, store: Any | None, content: bytes, bucket: str, key: str, content_type: str) -> Put:
+    """Write an object by obstore, whose client is compiled: of an upload near the server boto3's calls are most.
+
+    obstore tries once, if there is a store. Whatever hinders it, boto3 then meets, too: it tries again as it does
+    everywhere, and has AWS's own words where that does not help.
+    """
+    if store is not None:
+        import obstore
+
+        with contextlib.suppress(Exception):
+            attributes = {"Content-Type": content_type}
+            answer = obstore.put(store, key, content, attributes=attributes, use_multipart=False)
+            if answer["e_tag"]:
+                return Put(answer["e_tag"].strip('"'), False)
+    answer = client.put_object(Bucket=bucket, Key=key, Body=content, ContentType=content_type)
+    retried = answer["ResponseMetadata"].get("RetryAttempts", 0) > 0
+    return Put(answer["ETag"].strip('"'), retried or store is not None)
 
 
 def put_json(client: Any, value: Any, bucket: str, key: str) -> str:

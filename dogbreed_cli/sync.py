@@ -8,27 +8,36 @@
 Objects are prefix/{train,valid,test}/<class>/<image>; prefix/manifest.json is written when all of them are there.
 """
 
+import contextlib
 import hashlib
+import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from dogbreed_cli.errors import DogbreedError
-from dogbreed_cli.image_files import ImageFile, OnProgress, Progress, in_parallel
+from dogbreed_cli.image_files import ImageFile, OnProgress, Progress
 from dogbreed_cli.images import SPLITS, ImageFolder
+from dogbreed_cli.parallel import Pace, in_parallel
 from dogbreed_cli.storage import (
     delete_objects,
     explain_s3_errors,
     join_key,
     list_objects,
     make_s3_uri,
+    put_bytes,
     put_json,
     read_json,
 )
 
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
+# Requests in flight, to begin with and at most: as many as boto3 has connections (session.py).
+LEAST, MOST = 4, 32
+# Files of more bytes are sent one at a time, since each is held in memory.
+LARGE_BYTES = 8 * 2**20
+LARGE = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,26 +90,43 @@ def plan_first(folder: ImageFolder) -> SyncPlan:
 
 def plan_sync(client: Any, folder: ImageFolder, bucket: str, prefix: str) -> SyncPlan:
     """Compare a folder with what stands below the prefix; changes nothing."""
-    remote = {
-        found.key: found for part in SPLITS for found in list_objects(client, bucket, join_key(prefix, part) + "/")
-    }
-    manifest = find_manifest(client, bucket, prefix)
+    manifest, remote = _find_stored(client, bucket, prefix)
     send, known = [], {}
     for image in folder.images:
         there = remote.pop(join_key(prefix, image.key), None)
         noted = manifest.files.get(image.key) if manifest else None
         # The hash is the ETag, or the ETag is still the one that S3 gave when we sent this very content.
-        if (
-            there
-            and there.size == image.size
-            and (there.etag == image.md5 or noted == StoredImage(image.md5, image.size, there.etag))
-        ):
-            known[image.key] = StoredImage(image.md5, image.size, there.etag)
+        if there and there.size == image.size and there.etag == image.md5:
+            known[image.key] = StoredImage(image.md5, image.size, image.md5)
+        elif there and noted == StoredImage(image.md5, image.size, there.etag) and there.size == image.size:
+            known[image.key] = noted
         else:
             send.append(image)
     # A change of nothing but the seed or the order of work is none; the fingerprint stands for all that matters.
     noted_all = manifest is not None and manifest.complete and manifest.fingerprint == folder.fingerprint
     return SyncPlan(tuple(send), known, tuple(remote), manifest, not send and not remote and noted_all)
+
+
+class Stored(NamedTuple):
+    size: int  # bytes
+    etag: str
+
+
+def _find_stored(client: Any, bucket: str, prefix: str) -> tuple[Manifest | None, dict[str, Stored]]:
+    """The manifest and all images that stand there, by whole key: four questions asked at once."""
+
+    def ask(part: str) -> tuple[Manifest | None, dict[str, Stored]]:
+        if part == MANIFEST:
+            return find_manifest(client, bucket, prefix), {}
+        listed = list_objects(client, bucket, join_key(prefix, part) + "/")
+        return None, {found.key: Stored(found.size, found.etag) for found in listed}
+
+    manifest: Manifest | None = None
+    remote: dict[str, Stored] = {}
+    for noted, found in in_parallel(ask, (MANIFEST, *SPLITS), max_workers=4):
+        manifest = manifest or noted
+        remote |= found
+    return manifest, remote
 
 
 def sync(
@@ -110,12 +136,14 @@ def sync(
     bucket: str,
     prefix: str,
     on_progress: OnProgress | None = None,
-    max_workers: int = 16,
+    max_workers: int = MOST,
+    store: Any | None = None,
 ) -> SyncResult:
     """Carry out a plan: make prefix/{train,valid,test}/ the folder's images, and then prefix/manifest.json.
 
     What is there unchanged is not sent; what is gone here is removed there once the rest is complete. After an error or
-    a kill the next sync sends what is missing. `on_progress` counts what is to be sent. Raises DogbreedError.
+    a kill the next sync sends what is missing. `store` is that of put_bytes; `on_progress` counts what is to be sent.
+    Raises DogbreedError.
     """
     started = time.monotonic()
     if plan.is_current:
@@ -126,14 +154,15 @@ def sync(
 
     stored = dict(plan.known)
     total_bytes = sum(image.size for image in plan.send)
-    done_bytes = 0
+    done_bytes, pace = 0, Pace(min(LEAST, max_workers), max_workers)
 
-    def send(image: ImageFile) -> tuple[ImageFile, StoredImage]:
-        return image, _put_image(client, image, bucket, join_key(prefix, image.key))
+    def send(image: ImageFile) -> Sent:
+        return _put_image(client, store, image, bucket, join_key(prefix, image.key))
 
-    for done, (image, entry) in enumerate(in_parallel(send, plan.send, max_workers), 1):
-        stored[image.key] = entry
-        done_bytes += image.size
+    for done, sent in enumerate(in_parallel(send, plan.send, max_workers, pace), 1):
+        pace.note(sent.is_slowed)
+        stored[sent.image.key] = sent.stored
+        done_bytes += sent.image.size
         if on_progress:
             on_progress(Progress(done, done_bytes, len(plan.send), total_bytes))
 
@@ -151,13 +180,20 @@ def read_manifest(client: Any, bucket: str, prefix: str) -> Manifest | None:
     return manifest if manifest and manifest.complete else None
 
 
-def _put_image(client: Any, image: ImageFile, bucket: str, key: str) -> StoredImage:
-    content = image.path.read_bytes()
-    if hashlib.md5(content, usedforsecurity=False).hexdigest() != image.md5:
-        raise DogbreedError(f"{image.path} changed while it was being uploaded.", fix="Run the upload again.")
-    with explain_s3_errors(f"Sending {image.path} to s3://{bucket}/{key}"):
-        answer = client.put_object(Bucket=bucket, Key=key, Body=content, ContentType=image.content_type)
-    return StoredImage(image.md5, image.size, answer["ETag"].strip('"'))
+class Sent(NamedTuple):
+    image: ImageFile
+    stored: StoredImage
+    is_slowed: bool  # S3 had asked to slow down, or failed, before it took the image
+
+
+def _put_image(client: Any, store: Any | None, image: ImageFile, bucket: str, key: str) -> Sent:
+    with LARGE if image.size > LARGE_BYTES else contextlib.nullcontext():
+        content = image.path.read_bytes()
+        if hashlib.md5(content, usedforsecurity=False).hexdigest() != image.md5:
+            raise DogbreedError(f"{image.path} changed while it was being uploaded.", fix="Run the upload again.")
+        with explain_s3_errors(f"Sending {image.path} to s3://{bucket}/{key}"):
+            put = put_bytes(client, store, content, bucket, key, image.content_type)
+    return Sent(image, StoredImage(image.md5, image.size, put.etag), put.is_slowed)
 
 
 def find_manifest(client: Any, bucket: str, prefix: str) -> Manifest | None:
@@ -177,4 +213,7 @@ def find_manifest(client: Any, bucket: str, prefix: str) -> Manifest | None:
 
 
 def _write_manifest(client: Any, bucket: str, prefix: str, manifest: Manifest, *, complete: bool) -> None:
-    put_json(client, {**asdict(manifest), "complete": complete}, bucket, join_key(prefix, MANIFEST))
+    files = {key: {"md5": one.md5, "size": one.size, "etag": one.etag} for key, one in manifest.files.items()}
+    # asdict goes deep, and would copy each of 100,000 entries word by word.
+    document = {**asdict(replace(manifest, files={})), "files": files, "complete": complete}
+    put_json(client, document, bucket, join_key(prefix, MANIFEST))

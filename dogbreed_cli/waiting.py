@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from dogbreed_cli.errors import Interrupted, UsageError, WaitTimedOut
+from dogbreed_cli.errors import UsageError, WaitTimedOut, interrupted
 from dogbreed_cli.masking import SECRET_KEY
+from dogbreed_cli.names import complete_names
 from dogbreed_cli.options import Limit
 
 
@@ -24,7 +25,12 @@ def wait_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="SECONDS",
             help="Stop waiting then; the job goes on (exit 8).",
         ),
-        click.option("--attach", metavar="NAME", help="Start nothing: follow this job, which runs already."),
+        click.option(
+            "--attach",
+            metavar="NAME",
+            shell_complete=complete_names(f"{'tuning' if command.__name__ == 'tune' else 'training'} job"),
+            help="Start nothing: follow this job, which runs already.",
+        ),
     )
     for option in reversed(options):
         command = option(command)
@@ -60,7 +66,7 @@ def detachable(attach: str) -> Iterator[None]:
     """Ctrl-C, or a timeout, ends the waiting and says how to go on with it. The job is another process's, or AWS's."""
     try:
         yield
-    except KeyboardInterrupt:
-        raise Interrupted("detached; what was started runs on", "Ctrl-C", f"to follow it again: {attach}") from None
+    except KeyboardInterrupt as signal:
+        raise interrupted(signal, "detached; what was started runs on", f"to follow it again: {attach}") from None
     except WaitTimedOut as error:
         raise WaitTimedOut(error.what, error.why, f"to follow it again: {attach}") from None

@@ -108,19 +108,6 @@ def split(network, head_name, unfreeze):
     return Front(network, head_name), nn.Sequential(OrderedDict([(HEAD, head)]))
 
 
-class Normalised(nn.Module):
-    """uint8 images in: a quarter of the bytes to move, and one pass less over them."""
-
-    def __init__(self, front, mean, std):
-        super().__init__()
-        self.front = front
-        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(3, 1, 1))
-
-    def forward(self, images):
-        return self.front((images.float() / 255 - self.mean) / self.std)
-
-
 class Front(nn.Module):
     """A network without its head: an Identity stands in its place while this runs."""
 

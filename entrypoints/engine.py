@@ -1,7 +1,7 @@
-"""How the frozen front of a network runs on this machine, as fast as it can: used by extract.py.
+"""How a network, or its frozen front, runs on this machine as fast as it can: used by extract.py and by serve.py.
 
-On a CPU OpenVINO where it can be imported, else torch with BatchNorm folded into the convolutions; in bfloat16 where
-the processor has it and the features stay what they are in float32. On a GPU torch with autocast.
+On a CPU OpenVINO where it can be imported, else torch with BatchNorm folded into the convolutions; on a GPU torch with
+autocast. Travels into model.tar.gz, so it imports nothing of the training's.
 """
 
 import copy
@@ -9,57 +9,31 @@ import warnings
 from pathlib import Path
 
 import torch
-from backbone import Normalised
-from distributed import say
-from model import UserError, normalise
-
-# The most that an engine's features may differ from those of float32, as a share of how much those differ from image
-# to image. Their cosine would not do: one image's features are nearly another's. Measured with random ResNet50s: of
-# heads that learnt on either, 99 % of the predictions were the same at 0.02, 98 % at 0.03, 50 to 90 % at 0.2.
-MOST_NOISE = 0.03
+from model import normalise
+from torch import nn
 
 
-def choose_engine(front, sample, mean, std, args):
-    """A function: uint8 images (n, 3, size, size) -> features (n, *shape), float32 on the CPU; `name` says what it is.
+def candidates(front, sample, mean, std, half, openvino, say):
+    """Engines in the order in which they should be tried, each made when it is asked for; the last one is float32.
 
-    `sample` is some such images, on which an engine has to give what float32 gives. Raises UserError where float32
-    itself gives no numbers.
+    An engine is a function: uint8 images (n, 3, size, size) -> what `front` makes of them, float32 on the CPU; its
+    `name` says what it is. `sample` is some such images, `half` whether this machine's half precision may be used,
+    `openvino` whether OpenVINO may, `say` takes a line for the log.
     """
-    with torch.inference_mode():
-        wanted = front(normalise(sample, mean, std)).float()
-    if not wanted.isfinite().all():
-        raise UserError(f"backbone {args.backbone} makes numbers of these images that are not finite")
-    for engine in candidates(front, sample, mean, std, args):
-        noise = measure_noise(engine(sample), wanted)
-        if noise <= MOST_NOISE:
-            break
-        say(f"WARNING: not {engine.name}: its noise is {noise:.2f} of the features' spread, above {MOST_NOISE}")
-    say(f"engine {engine.name}; on {len(sample)} images its noise is {noise:.4f} of the features' spread")
-    return engine
-
-
-def measure_noise(found, wanted):
-    """How much features (n, ...) differ from the wanted ones, as a share of how those differ from image to image."""
-    spread = (wanted - wanted.mean(0)).norm()
-    least = 1e-3 * wanted.norm() + torch.finfo().tiny  # images that are all alike have no spread
-    return ((found - wanted).norm() / spread.clamp_min(least)).item()
-
-
-def candidates(front, sample, mean, std, args):
-    """Engines in the order in which they are tried, each made when it is asked for; the last one is float32."""
-    half = args.precision == "auto"
+    types = [dtype for dtype in (half and native_half(), torch.float32) if dtype]
     if torch.cuda.is_available():
-        if half:
-            ampere = torch.cuda.get_device_capability()[0] >= 8  # older ones emulate bfloat16
-            yield CudaEngine(front, mean, std, torch.bfloat16 if ampere else torch.float16)
-        yield CudaEngine(front, mean, std, torch.float32)
+        yield from (CudaEngine(front, mean, std, dtype, say) for dtype in types)
         return
-    half = half and has_bfloat16()
-    if args.engine != "torch":
-        yield from openvino_engines(front, sample, mean, std, ["bf16", "f32"] if half else ["f32"])
-    if half:
-        yield TorchEngine(front, mean, std, torch.bfloat16)
-    yield TorchEngine(front, mean, std, torch.float32)
+    if openvino:
+        yield from openvino_engines(front, sample, mean, std, [name_of(dtype) for dtype in types], say)
+    yield from (TorchEngine(front, mean, std, dtype, say) for dtype in types)
+
+
+def native_half():
+    """The half precision that this machine does not emulate, or None."""
+    if torch.cuda.is_available():
+        return torch.bfloat16 if torch.cuda.get_device_capability()[0] >= 8 else torch.float16
+    return torch.bfloat16 if has_bfloat16() else None
 
 
 def has_bfloat16():
@@ -69,12 +43,25 @@ def has_bfloat16():
     return bool(known & {"avx512_bf16", "amx_bf16", "bf16"})  # the last on ARM
 
 
+class Normalised(nn.Module):
+    """uint8 images in: a quarter of the bytes to move, and one pass less over them."""
+
+    def __init__(self, front, mean, std):
+        super().__init__()
+        self.front = front
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1))
+
+    def forward(self, images):
+        return self.front((images.float() / 255 - self.mean) / self.std)
+
+
 class TorchEngine:
     """Plain torch on the CPU: channels last, BatchNorm folded."""
 
-    def __init__(self, front, mean, std, dtype):
+    def __init__(self, front, mean, std, dtype, say):
         self.name = f"torch {name_of(dtype)}"
-        self.front = fold(front).to(dtype=dtype, memory_format=torch.channels_last)
+        self.front = fold(front, say).to(dtype=dtype, memory_format=torch.channels_last)
         self.mean, self.std, self.dtype = mean, std, dtype
 
     @torch.inference_mode()
@@ -86,9 +73,9 @@ class TorchEngine:
 class CudaEngine:
     """Torch on the GPU; uint8 travels there, a quarter of the bytes."""
 
-    def __init__(self, front, mean, std, dtype):
+    def __init__(self, front, mean, std, dtype, say):
         self.name = f"cuda {name_of(dtype)}"
-        self.module = Normalised(fold(front), mean, std).cuda().to(memory_format=torch.channels_last)
+        self.module = Normalised(fold(front, say), mean, std).cuda().to(memory_format=torch.channels_last)
         self.dtype = dtype
 
     @torch.inference_mode()
@@ -108,28 +95,29 @@ class OpenVino:
         return torch.from_numpy(self.compiled(images.numpy())[0].copy())
 
 
-def openvino_engines(front, sample, mean, std, precisions):
+def openvino_engines(front, sample, mean, std, precisions, say):
     """An engine of each precision; none, with a line in the log, without OpenVINO or where it cannot do the network."""
     try:
         import openvino
     except ImportError as error:
-        say(f"no OpenVINO ({error}): torch computes the features, which takes longer")
+        say(f"no OpenVINO ({error}): torch does it, which takes longer")
         return
     settings = {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     try:
         with warnings.catch_warnings(), torch.inference_mode():
             warnings.simplefilter("ignore")  # the tracer's, about Python numbers of our own fixed sizes
-            module = Normalised(front, mean, std).eval()
-            graph = openvino.convert_model(module, example_input=sample[:2], input=[-1, *sample.shape[1:]])
+            # Traced here, since OpenVINO would have torch check the trace by further passes.
+            traced = torch.jit.trace(Normalised(front, mean, std).eval(), sample[:2], check_trace=False)
+            graph = openvino.convert_model(traced, input=[-1, *sample.shape[1:]])
         for precision in precisions:
             hint = {"INFERENCE_PRECISION_HINT": precision}
             yield OpenVino(openvino.Core().compile_model(graph, "CPU", settings | hint), precision)
     except Exception as error:  # it fails in many ways: an operation it lacks, a branch the tracer cannot follow
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        say(f"WARNING: OpenVINO cannot convert this network, torch computes the features: {reason}")
+        say(f"WARNING: OpenVINO cannot convert this network, torch does it: {reason}")
 
 
-def fold(front):
+def fold(front, say):
     """A copy with BatchNorm folded into the convolution before it; a mere copy where the network cannot be traced."""
     from torch.fx.experimental.optimization import fuse
 

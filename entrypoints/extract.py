@@ -26,8 +26,8 @@ import features
 import model
 import torch
 from distributed import say
-from engine import choose_engine
 from model import UserError, written_beside
+from noise import choose_engine
 from profiler import Profiler
 
 SAMPLE = 32  # images on which engines are compared

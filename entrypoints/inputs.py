@@ -12,9 +12,11 @@ import backbone
 import data
 import distributed
 import features
+import learning
 import model
 import torch
 from distributed import say
+from engine import Normalised, name_of
 from model import UserError
 from torch import nn
 
@@ -30,7 +32,7 @@ class Inputs:
     load: Callable  # (dataset, batch size, seed or None) -> loader of this rank's share
     merge: Callable  # () -> the state_dict of the whole plain network
     files: str  # a checksum of what is learnt from
-    about: dict  # for model.json: weights, calibrated, image_size, normalisation
+    about: dict  # for model.json: weights, calibrated, image_size, normalisation, the precision it was evaluated in
     features: dict | None  # for metrics.json
 
 
@@ -61,7 +63,7 @@ def open_images(args, device):
             if len(some) > 1:
                 yield torch.stack([sets["train"].plain(i) for i in some.tolist()]).to(device)
 
-    normalised = backbone.Normalised(network, base.mean, base.std).to(device)
+    normalised = Normalised(network, base.mean, base.std).to(device)
     if args.unfreeze != "none":
         normalised.to(memory_format=torch.channels_last)
     return Inputs(
@@ -79,6 +81,7 @@ def open_images(args, device):
             "calibrated": base.calibrated,
             "image_size": args.image_size,
             "normalisation": {"mean": list(base.mean), "std": list(base.std)},
+            "precision": name_of(learning.half_precision(args, device) or torch.float32),
         },
         features=None,
     )
@@ -113,14 +116,19 @@ def open_features(args, device):
         load=load,
         merge=lambda: backbone.merge(state, back, description["head"]),
         files=description["fingerprint"],
-        about={name: description[name] for name in ("weights", "calibrated", "image_size", "normalisation")},
+        about={name: description[name] for name in ("weights", "calibrated", "image_size", "normalisation")}
+        | {"precision": description["engine"].split()[-1]},
         features={name: description[name] for name in ("fingerprint", "engine", "views")},
     )
+
+
+# What answers requests travels in model.tar.gz, whichever container will serve it.
+SERVING = ("serve.py", "batches.py", "engine.py", "model.py", "ray_app.py")
 
 
 def save(inputs, model_dir, description):
     (Path(model_dir) / "code").mkdir(parents=True, exist_ok=True)
     model.save_model(model_dir, inputs.merge(), description)
-    for name in ("serve.py", "model.py"):
+    for name in SERVING:
         with model.written_beside(Path(model_dir, "code", name)) as path:
             path.write_bytes(Path(__file__).with_name(name).read_bytes())

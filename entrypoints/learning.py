@@ -4,7 +4,7 @@ import contextlib
 import math
 
 import torch
-from engine import has_bfloat16
+from engine import native_half
 from torch import nn
 from torch.nn import functional
 
@@ -101,6 +101,4 @@ def half_precision(args, device):
     """The dtype of autocast, or None. On a CPU a head alone is too small for it to pay."""
     if args.precision == "fp32" or (device.type == "cpu" and (args.unfreeze == "none" or args.features)):
         return None
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.get_device_capability()[0] >= 8 else torch.float16
-    return torch.bfloat16 if has_bfloat16() else None
+    return native_half()

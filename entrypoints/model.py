@@ -1,8 +1,7 @@
 """The network and its preprocessing: the one definition that train.py and serve.py share.
 
-Nothing is run from here by hand; see the docstrings of train.py and serve.py. This file travels into model.tar.gz
-beside serve.py, so it needs nothing but torch, torchvision and Pillow. torchvision is imported where it is needed: that
-takes seconds, and a training on cached features needs none of it.
+See the docstrings of train.py and serve.py. Travels into model.tar.gz beside serve.py, so it needs nothing but torch,
+torchvision and Pillow. torchvision takes seconds to import, and a training on cached features needs none of it.
 """
 
 import contextlib
@@ -24,6 +23,9 @@ from torch import nn
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+# What PIL may read. Its other formats are old code that nobody needs, and one of them starts a program.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+LONGEST = 4  # times the shorter side
 DOWNLOAD_TIMEOUT = 20  # seconds without a byte; a machine without a network must not hang for minutes
 AUXILIARY_HEADS = ("AuxLogits", "aux1", "aux2")  # of inception_v3 and googlenet, of use only when training from scratch
 
@@ -42,13 +44,15 @@ def decode_image(source):
     """
     data = source if isinstance(source, bytes | bytearray) else Path(source).read_bytes()
     try:
-        with Image.open(io.BytesIO(data)) as opened:  # reads the header, and refuses a picture of a billion pixels
+        # Reads the header, and refuses a picture of a billion pixels.
+        with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
             if opened.format == "JPEG" and opened.mode in ("L", "RGB"):
                 with contextlib.suppress(RuntimeError):  # broken: PIL says how
                     return decode_jpeg(data)
-            return torch.from_numpy(np.array(decode_with_pil(opened))).permute(2, 0, 1).contiguous()
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, Image.DecompressionBombError) as error:
-        reason = "its format is unknown" if isinstance(error, Image.UnidentifiedImageError) else str(error)
+            return torch.from_numpy(np.array(decode_with_pil(opened))).permute(2, 0, 1)
+    except Exception as error:  # PIL's decoders fail in many ways: KeyError, struct.error, zlib.error, ...
+        unknown = isinstance(error, Image.UnidentifiedImageError)
+        reason = "its format is unknown" if unknown else " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"not a readable image: {reason}") from error
 
 
@@ -61,23 +65,28 @@ def decode_jpeg(data):
     return decode(buffer, mode=ImageReadMode.RGB, apply_exif_orientation=True)
 
 
-def decode_with_pil(opened):
-    image = ImageOps.exif_transpose(opened)  # cameras store the rotation beside the pixels
+def decode_with_pil(image):
+    """In RGB. Copies are avoided: of 100 million pixels each has 400 MB."""
     image.load()
+    with contextlib.suppress(Exception):  # EXIF may hold anything
+        ImageOps.exif_transpose(image, in_place=True)  # cameras store the rotation beside the pixels
     if image.mode == "I" or image.mode.startswith("I;16"):  # PIL would clip 16 bits at 255, not scale them
-        wide = np.asarray(image).astype(np.int64).clip(0, 65535)
-        image = Image.fromarray((wide >> 8).astype(np.uint8))
+        image = Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
+        image = image if image.mode == "RGBA" else image.convert("RGBA")
+        white = Image.new("RGB", image.size, "white")
+        white.paste(image, mask=image)
+        return white
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def plain_view(image, size):
     """(3, height, width) -> (3, size, size), uint8: the shorter side scaled to 256/224 of size, then the centre."""
     from torchvision.transforms.v2 import functional
 
+    height, width = image.shape[-2:]
+    if max(height, width) > LONGEST * min(height, width):  # one of 1 x 60000 would be scaled to gigabytes
+        image = functional.center_crop(image, [min(height, LONGEST * width), min(width, LONGEST * height)])
     image = functional.resize(image, [round(size * 256 / 224)], antialias=True)
     return functional.center_crop(image, [size, size])
 
@@ -188,11 +197,7 @@ def download_weights(backbone, weights):
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)  # torch.hub sets none
     try:
         return weights.get_state_dict(progress=False, check_hash=True)
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-    ) as error:  # URLError and time-outs are OSErrors; a bad hash a RuntimeError
+    except (OSError, RuntimeError, ValueError) as error:  # time-outs are OSErrors, a bad hash is a RuntimeError
         reason = " ".join(str(getattr(error, "reason", error)).split())
         raise UserError(
             f"the weights {weights.name} of backbone {backbone} could not be downloaded ({reason}); "

@@ -18,6 +18,7 @@ import psutil
 import pytest
 from click.testing import CliRunner
 from entrypoint_runs import draw_images
+from json_documents import check_document
 
 from dogbreed_cli.breeds import draw_breeds
 from dogbreed_cli.cli import cli
@@ -89,8 +90,10 @@ class Dogbreed:
         return result
 
     def json(self, *arguments: str, code: int = 0) -> dict[str, Any]:
-        """The one JSON document on stdout."""
-        return json.loads(self.run("--json", *arguments, code=code).stdout)
+        """The one JSON document on stdout, which is as docs/json-schema/ says."""
+        document = json.loads(self.run("--json", *arguments, code=code).stdout)
+        check_document(arguments, document)
+        return document
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ import model
 import serve
 
 found["served_from"] = [str(pathlib.Path(m.__file__).parent.resolve()) for m in (model, serve)]
-network = service._service._model[0]
+network = model.load_model(base / "model")[0]
 modules = list(network.modules())
 found["hooks"] = sum(len(m._forward_hooks) + len(m._forward_pre_hooks) + len(m._backward_hooks) for m in modules)
 found["training"] = any(m.training for m in modules)
@@ -103,7 +103,7 @@ found["asked"] = {
     "nothing": ask(b"", "image/jpeg"),
     "truncated": ask(jpeg[: len(jpeg) // 2], "image/jpeg"),
     "accept all": ask(jpeg, "image/jpeg", Accept="text/html, */*;q=0.8"),
-    "accept csv": ask(jpeg, "image/jpeg", Accept="text/csv"),
+    "accept html": ask(jpeg, "image/jpeg", Accept="text/html"),
 }
 found["decoded"] = {}
 for path in sorted((images / "odd").iterdir()):

@@ -204,8 +204,12 @@ def machine_in(folder: Path, image: str = "", s3_endpoint: str | None = None) ->
 
 
 def kill_all(machine: Machine) -> bool:
-    """Kill what runs; whether nothing did."""
-    found = machine.processes()
+    return kill_below(machine.folder)
+
+
+def kill_below(folder: Path) -> bool:
+    """Kill what runs in homes below the folder; whether nothing did."""
+    found = processes_of(folder)
     for process in found:
         with suppress(psutil.NoSuchProcess):
             process.kill()

@@ -25,6 +25,7 @@ from conftest import clean_environment
 from dogbreed_cli.local import Home
 
 OPERATIONS = {
+    "application-autoscaling:DescribeScalableTargets",
     "logs:DeleteLogGroup",
     "logs:DescribeLogGroups",
     "logs:DescribeLogStreams",
@@ -57,6 +58,7 @@ OPERATIONS = {
     "sagemaker:ListTags",
     "sagemaker:ListTrainingJobs",
     "sagemaker:ListTrainingJobsForHyperParameterTuningJob",
+    "scheduler:GetSchedule",
     "sts:GetCallerIdentity",
 }
 # Reads the arguments of one `aws` a line, as JSON; answers with its exit code and what it said.

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from conftest import SMALL
+from json_documents import check_document
 from local_jobs import Machine, build_quick_image, machine_in
 
 from dogbreed_cli import requests
@@ -26,8 +27,14 @@ from dogbreed_cli.local.training_jobs import KIND
 # An image's server that starts at once: what serving_app.py imports, with a model that answers without torch.
 QUICK_SERVER = {
     "uvicorn.py": """
-import http.server, json, socket
-def run(app, fd, log_level):
+import http.server, json
+class Config:
+    def __init__(self, app, log_level): pass
+class Server:
+    def __init__(self, config): pass
+    def run(self, sockets):
+        serve(*sockets)
+def serve(listening):
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
             self.answer(200, b"")
@@ -42,7 +49,7 @@ def run(app, fd, log_level):
             self.end_headers()
             self.wfile.write(body)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler, bind_and_activate=False)
-    server.socket = socket.socket(fileno=fd)
+    server.socket = listening
     print("serving", flush=True)
     server.serve_forever()
 """,
@@ -116,7 +123,9 @@ def invoke(*arguments: str, code: int = 0) -> Any:
 
 
 def document(*arguments: str, code: int = 0) -> dict[str, Any]:
-    return json.loads(invoke("--json", *arguments, code=code).stdout)
+    found = json.loads(invoke("--json", *arguments, code=code).stdout)
+    check_document(arguments, found)
+    return found
 
 
 def models(machine: Machine) -> list[str]:

@@ -97,11 +97,14 @@ def test_the_policies_are_written_with_the_account_s_names(look: Look, folder: P
     flags = settings(f"aws.kms_key={key}", "aws.subnets=['subnet-1']", "aws.security_groups=['sg-1']")
     steps = open_session(flags, Console()).checks(folder / "iam")
     assert only(checks.run(steps, lambda done, total: None), "policies").status == "ok"
-    place = policies.Place(BUCKET, "dogbreed", "dogbreed", ROLE, REGION, NUMBER)
+    ends = f"arn:aws:iam::{NUMBER}:role/dogbreed-expiry"
+    place = policies.Place(BUCKET, "dogbreed", "dogbreed", ROLE, REGION, NUMBER, ends)
     wanted = {
         "caller.json": policies.caller(place, (key,)),
         "execution-role.json": policies.execution_role(place, (key,), vpc=True),
         "trust.json": policies.trust(),
+        "expiry-role.json": policies.expiry_role(place),
+        "expiry-trust.json": policies.trust(policies.SCHEDULER),
     }
     assert {path.name: json.loads(path.read_text()) for path in (folder / "iam").iterdir()} == wanted
 

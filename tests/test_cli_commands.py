@@ -12,6 +12,7 @@ import pytest
 from botocore.validate import ParamValidator
 from click.testing import CliRunner
 from conftest import SMALL, Dogbreed
+from json_documents import check_document
 
 from dogbreed_cli import endpoint_requests, requests
 from dogbreed_cli.cli import cli
@@ -37,7 +38,9 @@ def invoke(*arguments: str, code: int = 0, **options: Any) -> Any:
 
 
 def document(*arguments: str, code: int = 0, **options: Any) -> dict[str, Any]:
-    return json.loads(invoke("--json", *arguments, code=code, **options).stdout)
+    found = json.loads(invoke("--json", *arguments, code=code, **options).stdout)
+    check_document(arguments, found)
+    return found
 
 
 def contents(folder: Path) -> dict[str, int]:

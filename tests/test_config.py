@@ -114,14 +114,20 @@ def test_set_takes_toml_or_a_plain_word(text: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("assignment", "said"),
     [
-        ("train.epocs=3", "unknown key train.epocs in command line did you mean epochs?"),
+        ("train.epocs=3", "unknown key train.epocs in command line did you mean train.epochs?"),
+        ("max_jobs=3", "unknown key max_jobs in command line did you mean tune.max_jobs?"),
+        ("train.max_jobs=3", "unknown key train.max_jobs in command line did you mean tune.max_jobs?"),
+        ("epochs=3", "unknown key epochs in command line did you mean tune.epochs or train.epochs?"),
         ("trian.epochs=3", "unknown key trian in command line did you mean train?"),
-        ("tune.ranges.lr.maxx=3", "unknown key tune.ranges.lr.maxx in command line did you mean max?"),
+        ("tune.ranges.lr.maxx=3", "unknown key tune.ranges.lr.maxx in command line did you mean tune.ranges.lr.max?"),
         (
             "tune.ranges.batchsize.values=[1]",
-            "unknown key tune.ranges.batchsize in command line did you mean batch-size",
+            "unknown key tune.ranges.batchsize in command line did you mean tune.ranges.batch-size",
         ),
-        ("deploy.xyzzy=3", "unknown key deploy.xyzzy in command line allowed are instance_type, instance_count"),
+        (
+            "deploy.xyzzy=3",
+            "unknown key deploy.xyzzy in command line allowed are container, instance_type",
+        ),
         ("_env_file=x", "unknown key _env_file in command line"),
         ("train.epochs=many", "train.epochs = 'many' in command line cannot be used"),
         ("train.epochs=true", "train.epochs = True in command line cannot be used true and false are no values"),
@@ -191,7 +197,7 @@ def test_the_file_is_named() -> None:
     ("variable", "value", "said"),
     [
         ("DOGBREED_TRIAN__EPOCHS", "3", "unknown environment variable DOGBREED_TRIAN__EPOCHS did you mean train?"),
-        ("DOGBREED_TRAIN__EPOCS", "3", "unknown key train.epocs in environment did you mean epochs?"),
+        ("DOGBREED_TRAIN__EPOCS", "3", "unknown key train.epocs in environment did you mean train.epochs?"),
         ("DOGBREED_TUNE__RANGES__LR__MAXX", "3", "unknown key tune.ranges.lr.maxx in environment"),
         ("DOGBREED_TUNE__RANGES__BATCHSIZE__MAX", "3", "unknown key tune.ranges.batchsize in environment"),
         ("DOGBREED_TRAIN__EPOCHS", "many", "train.epochs = 'many' in environment"),

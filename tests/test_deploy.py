@@ -15,9 +15,9 @@ from PIL import Image
 from serving_machine import add_training_job, configs, document, invoke, models, serving_image, trained_in
 
 from dogbreed_cli import endpoint_requests, requests, resources
-from dogbreed_cli.commands.deploy import create_missing, removed_on_failure
 from dogbreed_cli.config import Config
 from dogbreed_cli.console import Console
+from dogbreed_cli.deployment import create_missing, removed_on_failure
 from dogbreed_cli.local import BUCKET, ROLE_ARN
 from dogbreed_cli.session import open_session
 
@@ -64,7 +64,7 @@ def test_what_a_failed_or_broken_off_deploy_made_is_removed(machine: Machine) ->
     session = open_session(Config(), Console())
     site = requests.Site(BUCKET, ROLE_ARN, machine.image)
     uri = f"s3://{BUCKET}/jobs/dogbreed-one/output/model.tar.gz"
-    with pytest.raises(KeyboardInterrupt), removed_on_failure(machine.sagemaker, "dogbreed") as made:
+    with pytest.raises(KeyboardInterrupt), removed_on_failure(session, "dogbreed") as made:
         create_missing(session, "model", endpoint_requests.model(Config(), site, "dogbreed-m", uri), made)
         assert models(machine) == ["dogbreed-m"]
         raise KeyboardInterrupt

@@ -47,7 +47,8 @@ def test_artifacts_are_complete_and_agree(job):
     base, log = job
     assert (base / "output/success").exists()
     files = {str(path.relative_to(base / "model")) for path in (base / "model").rglob("*") if path.is_file()}
-    assert files == {"model.pt", "model.json", "code/serve.py", "code/model.py"}
+    served = {f"code/{name}.py" for name in ("serve", "batches", "engine", "model", "ray_app")}
+    assert files == {"model.pt", "model.json", *served}
     assert {path.name for path in (base / "output/data").iterdir()} == {
         "metrics.json",
         "history.csv",
@@ -206,7 +207,7 @@ def test_endpoint_request_forms(inspected):
         ("nothing", 400, "not a readable image"),
         ("truncated", 400, "not a readable image: (?i:.*truncated)"),
         ("top zero", 400, "top_k must be a whole number from 1 up, not '0'"),
-        ("accept csv", 406, "only application/json"),
+        ("accept html", 406, "only application/json"),
     ],
 )
 def test_endpoint_errors_carry_their_status(inspected, request_, status, said):

@@ -39,7 +39,7 @@ def runs(image_python, images, tmp_path_factory):
         after_seconds = {"kill_after": ["SIGKILL", "classes, images", rng.uniform(0, 0.5)]}
         plan[f"train-{n}"] = {"argv": LEARN, **keep("epochs"), **(after_step if n % 2 else after_seconds)}
     plan["train-end"] = {"argv": LEARN, **keep("epochs")}
-    plan["refused"] = {**small, "set": {"engine.MOST_NOISE": -1.0}}
+    plan["refused"] = {**small, "set": {"noise.MOST_NOISE": -1.0}}
     plan["refused"]["argv"] = [word if word != "torch" else "auto" for word in small["argv"]]
     return run_forked(image_python, out, plan)
 

@@ -4,26 +4,19 @@ import hashlib
 import os
 import shutil
 import struct
-import time
 import zlib
 from pathlib import Path
 
 import pytest
+from drawn_images import draw, find, to_png
 from PIL import Image
 
 from dogbreed_cli.breeds import BREEDS, draw_breeds
 from dogbreed_cli.errors import UsageError
-from dogbreed_cli.image_files import Progress, in_parallel
+from dogbreed_cli.image_files import Progress
 from dogbreed_cli.images import ImageFolder, scan
 
 SIZE = (64, 64)
-
-
-def draw(path: Path, shade: int, size=(48, 40), mode="RGB", **options) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = hashlib.shake_256(str(shade).encode()).digest(size[0] * size[1] * len(mode))
-    Image.frombytes(mode, size, pixels).save(path, **options)
-    return path
 
 
 def draw_flat(folder: Path, per_class: int, classes=("ant", "bee")) -> Path:
@@ -43,11 +36,6 @@ def dogs(tmp_path_factory) -> Path:
 @pytest.fixture
 def own_dogs(dogs, tmp_path) -> Path:
     return shutil.copytree(dogs, tmp_path / "dogs")
-
-
-def find(folder: ImageFolder, kind: str) -> tuple[str, ...]:
-    (finding,) = [finding for finding in folder.findings if finding.kind == kind]
-    return finding.files
 
 
 def split_of(folder: ImageFolder) -> dict[str, str]:
@@ -95,11 +83,25 @@ def test_odd_images_are_kept(own_dogs):
     draw(beagles / "small.png", 3, size=(31, 200))
     draw(beagles / "png-in-truth.jpg", 4, format="PNG")
     draw(beagles / "no-suffix", 5, format="JPEG")
+    draw(beagles / "16-bits.png", 6, mode="I;16")
+    draw(beagles / "palette.png", 7).write_bytes(to_png(Image.open(beagles / "palette.png").quantize(16)))
+    draw(beagles / "alpha.png", 8, mode="RGBA")
+    frames = [Image.open(draw(own_dogs.parent / f"{n}.png", n)) for n in (9, 10)]
+    frames[0].save(beagles / "animated.webp", save_all=True, append_images=frames[1:])
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    draw(beagles / "rotated.jpg", 11, exif=exif)
     folder = scan(own_dogs)
-    assert folder.counts["train"] == 35
+    assert folder.counts["train"] == 40
+    for kind in ("cmyk", "palette", "16-bit", "rotated"):
+        (name,) = find(folder, kind)
+        assert Path(name).stem == ("16-bits" if kind == "16-bit" else kind)
+    assert find(folder, "animated") == ("train/016.Beagle/animated.webp",)
     assert find(folder, "tiny") == ("train/016.Beagle/small.png",)
     assert find(folder, "wrong-extension") == ("train/016.Beagle/no-suffix", "train/016.Beagle/png-in-truth.jpg")
     types = {image.name: image.content_type for image in folder.images}
+    (named,) = (name for name in types if name.startswith("no-suffix"))
+    assert named.endswith(".jpeg") and types[named] == "image/jpeg"  # training takes it for an image by its name
     assert types["png-in-truth.jpg"] == "image/png" and types["web.webp"] == "image/webp"
 
 
@@ -136,6 +138,8 @@ def test_hidden_and_foreign_files_are_ignored_but_counted(own_dogs):
     folder = scan(own_dogs)
     assert folder.counts["train"] == 30 and folder.ignored == 6
     assert find(folder, "foreign") == ("README.md", "train/016.Beagle/notes.txt")
+    hidden = ("Thumbs.db", "__MACOSX/train/a.jpg", "train/.DS_Store", "train/016.Beagle/._x.jpg")
+    assert find(folder, "hidden") == hidden
     assert find(folder, "misplaced") == ("train/loose.png",)
 
 
@@ -249,27 +253,6 @@ def test_nothing_to_train_on(tmp_path, make, what):
 def test_impossible_fractions(dogs):
     with pytest.raises(UsageError, match="nothing to train on"):
         scan(dogs, valid_fraction=0.5, test_fraction=0.5)
-
-
-def test_in_parallel_stops_at_the_first_error_with_a_short_queue():
-    taken, begun = [], []
-
-    def items():
-        for n in range(10_000):
-            taken.append(n)
-            yield n
-
-    def work(n):
-        begun.append(n)
-        time.sleep(0.001)
-        if n == 20:
-            raise KeyError(n)
-        return n
-
-    with pytest.raises(KeyError):
-        list(in_parallel(work, items(), 4))
-    assert len(taken) < 60 and len(begun) < 60
-    assert sorted(in_parallel(lambda n: n * n, range(500), 8)) == [n * n for n in range(500)]
 
 
 def test_breeds_are_the_same_for_a_seed_and_differ_otherwise(tmp_path):

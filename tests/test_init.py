@@ -48,8 +48,9 @@ SETS = [
         "debugger.save_interval=20", 'debugger.collections=["losses", "custom"]', "debugger.profiler_interval=1000",
         r'debugger.include="head.*weight\\b"', "debugger.reductions=['l2']", "debugger.profiler_steps=3-5",
         "debugger.aws_rules=true",
-        "deploy.instance_type=ml.c5.large", "deploy.instance_count=2", "deploy.memory=2048",
-        "deploy.max_concurrency=9", "deploy.data_capture=10",
+        "deploy.container=ray", "deploy.instance_type=ml.c5.large", "deploy.instance_count=2", "deploy.memory=2048",
+        "deploy.max_concurrency=9", "deploy.data_capture=10", "deploy.max_instances=4",
+        "deploy.requests_per_minute=60", "deploy.expiry_role_arn=arn:aws:iam::123456789012:role/e",
     ],
     ["train.keep_alive=600", "train.data_distribution=ShardedByS3Key", "aws.poll_seconds=2.5",
      "debugger.enabled=false", "deploy.serverless=true"],
@@ -132,12 +133,12 @@ def test_values_are_written_as_toml(value: Any) -> None:
 def test_what_cannot_be_is_refused_and_nothing_is_written(folder: Path) -> None:
     for wrong, said in [
         ("train.epochs=0", "train.epochs = 0 in command line"),
-        ("train.epoch=3", "did you mean epochs?"),
+        ("train.epoch=3", "did you mean train.epochs?"),
         ("aws.role_arn=me", "aws.role_arn = 'me'"),
         ("deploy.serverless=true", "deploy.data_capture cannot be used"),
     ]:
         error = json.loads(invoke("--json", "--set", "deploy.data_capture=5", "--set", wrong, "init", code=2).stdout)
-        assert said in error["error"] + error["why"]
+        assert said in error["error"] + error["why"] + error["fix"]
     assert not list(folder.iterdir())
 
 

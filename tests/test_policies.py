@@ -24,12 +24,15 @@ PACKAGE = ROOT / "dogbreed_cli"
 # botocore's name of each service that the commands call, and IAM's.
 SERVICES = {
     "s3": "s3", "sagemaker": "sagemaker", "sagemaker-runtime": "sagemaker", "logs": "logs", "sts": "sts", "iam": "iam",
-    "pricing": "pricing", "service-quotas": "servicequotas",
+    "pricing": "pricing", "service-quotas": "servicequotas", "scheduler": "scheduler",
+    "application-autoscaling": "application-autoscaling",
 }  # fmt: skip
 DOCUMENTS = {
     "caller.json": policies.caller(Place()),
     "execution-role.json": policies.execution_role(Place()),
     "trust.json": policies.trust(),
+    "expiry-role.json": policies.expiry_role(Place()),
+    "expiry-trust.json": policies.trust(policies.SCHEDULER),
 }
 PLACE = Place("dogs", "team/dogs", "dogs", "arn:aws:iam::123456789012:role/r", "eu-west-1", "123456789012")
 # What boto3's upload_file sends, by the file's size.
@@ -118,7 +121,7 @@ def test_calls_and_actions_are_aws_s() -> None:
     actions = [operation.action for operation in CALLER]
     assert len(set(actions)) == len(actions)
     for action in actions + [operation.action for operation in EXECUTION_ROLE] + [*policies.VPC, *policies.KMS]:
-        assert re.fullmatch(r"[a-z0-9]+:[A-Z][A-Za-z]+", action)
+        assert re.fullmatch(r"[a-z0-9-]+:[A-Z][A-Za-z]+", action)
 
 
 # ---- the documents
@@ -147,7 +150,7 @@ def test_what_is_bound_to_names_is() -> None:
     assert found["PassRole"]["Resource"] == [PLACE.role_arn]
     assert found["PassRole"]["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
     everywhere = {sid for sid, statement in found.items() if statement["Resource"] == ["*"]}
-    assert everywhere == {"Lists", "OnlyForPrices", "OnlyForCheckQuotas"}
+    assert everywhere == {"Lists", "OnlyForScalingTargets", "OnlyForPrices", "OnlyForCheckQuotas"}
     for action in found["Lists"]["Action"]:
         assert re.match(r"\w+:(List|DescribeLogGroups)", action), "more than a list is allowed everywhere"
 

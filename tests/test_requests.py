@@ -161,6 +161,7 @@ def test_tuning(assignments: tuple[str, ...], warm_start: tuple[str, ...], site:
         ("deploy.instance_count=3", "deploy.instance_type=ml.g4dn.xlarge"),
         ("deploy.data_capture=100",),
         ("deploy.serverless=true", "deploy.memory=1024", "deploy.max_concurrency=200"),
+        ("deploy.container=ray",),
     ],
 )
 @pytest.mark.parametrize("site", [SITE, CLOSED], ids=["open", "closed"])
@@ -206,6 +207,19 @@ def test_models_and_endpoint_configs_are_named_by_what_they_hold() -> None:
     assert bigger[0] == model and bigger[1] != config
     for other in (names(SITE, "job-2"), names(replace(SITE, image="newer"), "job-1"), names(CLOSED, "job-1")):
         assert other[0] != model and other[1] != config
+
+
+def test_the_ray_container_is_told_where_its_app_is() -> None:
+    registry = "763104351884.dkr.ecr.us-east-1.amazonaws.com"
+    for kind in ("cpu", "cuda"):
+        site = replace(SITE, image=f"{registry}/ray:serve-ml-sagemaker-{kind}-v1.1")
+        made = serving(settings("deploy.container=ray"), site, "job-1")
+        for operation, request in made.items():
+            check(operation, request)
+        environment = made["CreateModel"]["PrimaryContainer"]["Environment"]
+        assert (environment["SM_RAYSERVE_APP"], environment["PYTHONPATH"]) == ("ray_app:app", "/opt/ml/model/code")
+        (variant,) = made["CreateEndpointConfig"]["ProductionVariants"]
+        assert ("InferenceAmiVersion" in variant) == (kind == "cuda")
 
 
 def test_an_isolated_container_gets_its_scripts_as_a_channel() -> None:

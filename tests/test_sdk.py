@@ -136,6 +136,8 @@ def test_images_come_from_the_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = ("aws.region=us-east-1", "deploy.instance_type=ml.g5.xlarge", "train.instance_type=ml.m5.large")
     assert "pytorch-inference:2.6-gpu-" in aws_session(monkeypatch, *gpu).inference_image()
     assert "pytorch-inference:2.6-cpu-" in aws_session(monkeypatch, *gpu, "deploy.serverless=true").inference_image()
+    ray = aws_session(monkeypatch, *gpu, "deploy.container=ray").inference_image()
+    assert re.fullmatch(r"\d{12}\.dkr\.ecr\.us-east-1\.amazonaws\.com/ray:serve-ml-sagemaker-cuda-v1\.1", ray)
     assert "pytorch-training:2.8-cpu-" in aws_session(monkeypatch, *gpu).training_image()
     assert aws_session(monkeypatch, *gpu, "aws.training_image=mine:1").training_site().image == "mine:1"
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
-import io
 import json
 import os
 import random
@@ -14,38 +14,16 @@ import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 import requests
+from answering_endpoint import make_model
 from conftest import wait_for
-from entrypoint_runs import ALONE, COLOURS, ENTRYPOINTS, draw
+from entrypoint_runs import ALONE, COLOURS, draw
 
 pytestmark = pytest.mark.skipif(shutil.which("java") is None, reason="no Java")
 
-# What is in model.tar.gz, and what serve.py answers to the pictures when its functions are called directly.
-SAVE_AND_ANSWER = """
-import json, pathlib, sys
-import torch
-folder, *pictures = map(pathlib.Path, sys.argv[1:])
-sys.path.insert(0, str(folder / "code"))
-import model, serve
-
-torch.manual_seed(0)
-classes = json.loads(sys.stdin.read())
-network, head = model.build_network("resnet18", 64)
-model.replace_head(network, head, len(classes))
-normalisation = {"mean": model.IMAGENET_MEAN, "std": model.IMAGENET_STD}
-batch = torch.stack([model.plain_view(model.decode_image(picture), 64) for picture in pictures])
-model.calibrate_batch_norm(network, [model.normalise(batch, **normalisation)])
-description = {"classes": classes, "backbone": "resnet18", "image_size": 64, "normalisation": normalisation}
-model.save_model(folder, network.state_dict(), description)
-
-loaded = serve.model_fn(folder)
-images = [serve.input_fn(picture.read_bytes(), "image/jpeg") for picture in pictures]
-print(json.dumps([serve.output_fn(serve.predict_fn(image, loaded), "*/*")[0] for image in images]))
-"""
 # AWS's start, but for where it writes TorchServe's config (/etc) and how it waits for TorchServe to end: it would take
 # any TorchServe on the machine for its own.
 START = """
@@ -158,40 +136,24 @@ def start(python: Path, folder: Path) -> Server:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("ts")
-    (folder / "model/code").mkdir(parents=True)
-    for name in ("serve.py", "model.py"):
-        shutil.copy(ENTRYPOINTS / name, folder / "model/code")
+    """With a JPEG of each class in pictures/."""
+    folder, rng = tmp_path_factory.mktemp("ts"), random.Random(0)
+    for label in COLOURS:
+        (folder / "pictures" / label).mkdir(parents=True)
+        draw(rng, label).save(folder / "pictures" / label / "0.jpg", quality=90)
     return folder
 
 
 @pytest.fixture(scope="module")
-def pictures() -> list[bytes]:
-    """A JPEG of each class."""
-    rng = random.Random(0)
-    files = []
-    for label in COLOURS:
-        draw(rng, label).save(file := io.BytesIO(), "JPEG", quality=90)
-        files.append(file.getvalue())
-    return files
+def answers(image_python: Path, folder: Path) -> dict[bytes, dict[str, float]]:
+    """{a picture's bytes: {class: probability}}, by training's own code. Makes the model."""
+    found = make_model(image_python, folder / "model", folder / "pictures")
+    return {(folder / "pictures" / path).read_bytes(): answer for path, answer in found.items()}
 
 
 @pytest.fixture(scope="module")
-def answers(image_python: Path, folder: Path, pictures: list[bytes]) -> list[list[dict[str, Any]]]:
-    """serve.py's own to the pictures, called directly. Makes the model."""
-    paths = [folder / f"{number}.jpg" for number in range(len(pictures))]
-    for path, picture in zip(paths, pictures, strict=True):
-        path.write_bytes(picture)
-    done = subprocess.run(
-        [image_python, "-c", SAVE_AND_ANSWER, folder / "model", *paths],
-        env=ALONE,
-        input=json.dumps(list(COLOURS)),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    return [json.loads(answer)["predictions"] for answer in json.loads(done.stdout)]
+def pictures(answers: dict[bytes, dict[str, float]]) -> list[bytes]:
+    return list(answers)
 
 
 @pytest.fixture(scope="module")
@@ -207,22 +169,23 @@ def server(image_python: Path, folder: Path, answers: object) -> Iterator[Server
     assert server.get("/ping") is None
 
 
-def test_answers_are_those_of_serve_py(
-    server: Server, pictures: list[bytes], answers: list[list[dict[str, Any]]]
-) -> None:
-    assert len({json.dumps(answer) for answer in answers}) == len(pictures), "the model tells no picture from another"
-    for picture, wanted in zip(pictures, answers, strict=True):
+def test_answers_are_those_of_training(server: Server, answers: dict[bytes, dict[str, float]]) -> None:
+    assert len({json.dumps(answer) for answer in answers.values()}) == len(answers), "the model tells nothing apart"
+    for picture, wanted in answers.items():
         answer = server.invoke(picture)
         assert (answer.status_code, answer.headers["Content-Type"]) == (200, "application/json"), server.log()
-        found = answer.json()["predictions"]
-        assert [one["label"] for one in found] == [one["label"] for one in wanted]
-        assert [one["probability"] for one in found] == pytest.approx([one["probability"] for one in wanted], abs=1e-5)
+        found = {one["label"]: one["probability"] for one in answer.json()["predictions"]}
+        assert found == pytest.approx(wanted, abs=1e-4)
 
 
-def test_top_k_comes_in_its_header(server: Server, pictures: list[bytes], answers: list[list[dict[str, Any]]]) -> None:
+def test_lists_headers_and_csv(server: Server, pictures: list[bytes]) -> None:
+    alone = [server.invoke(picture).json() for picture in pictures]
+    listed = json.dumps([base64.b64encode(picture).decode() for picture in pictures]).encode()
+    assert server.invoke(listed, "application/json").json() == {"answers": alone}
     attributes = {"X-Amzn-SageMaker-Custom-Attributes": "top_k=2"}
-    found = server.invoke(pictures[0], **attributes).json()["predictions"]
-    assert [one["label"] for one in found] == [one["label"] for one in answers[0][:2]]
+    assert server.invoke(pictures[0], **attributes).json()["predictions"] == alone[0]["predictions"][:2]
+    best = server.invoke(pictures[0], Accept="text/csv", **attributes).text.splitlines()
+    assert [line.split(",")[1] for line in best[1:]] == [one["label"] for one in alone[0]["predictions"][:2]]
 
 
 @pytest.mark.parametrize(
@@ -231,11 +194,13 @@ def test_top_k_comes_in_its_header(server: Server, pictures: list[bytes], answer
         (lambda jpeg: b"a dog", {}, 400, "not a readable image: its format is unknown"),
         (lambda jpeg: jpeg[: len(jpeg) // 2], {}, 400, "not a readable image: "),
         (lambda jpeg: b"a dog", {"content_type": "text/plain"}, 415, "content type 'text/plain' is not supported"),
-        (lambda jpeg: jpeg, {"Accept": "text/csv"}, 406, "only application/json"),
+        (lambda jpeg: b"\xff", {"content_type": "application/json"}, 400, "not JSON"),
+        (lambda jpeg: jpeg, {"Accept": "text/html"}, 406, "only application/json and text/csv"),
+        (lambda jpeg: jpeg + bytes(6_400_000), {}, 413, ""),
     ],
-    ids=["no image", "half an image", "text", "wants csv"],
+    ids=["no image", "half an image", "text", "no JSON", "wants html", "too large"],
 )
-def test_errors_carry_their_status_and_the_server_answers_on(
+def test_refusals_carry_their_status_and_the_server_answers_on(
     server: Server,
     pictures: list[bytes],
     change: Callable[[bytes], bytes],
@@ -246,6 +211,7 @@ def test_errors_carry_their_status_and_the_server_answers_on(
     before = server.processes()
     refused = server.invoke(change(pictures[0]), **headers)
     assert (refused.status_code, said in refused.text) == (status, True), refused.text
+    assert "Traceback" not in refused.text
     assert server.invoke(pictures[0]).status_code == 200
     assert server.processes() == before, "the model's process was started anew"
 

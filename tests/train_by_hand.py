@@ -12,8 +12,8 @@ import os
 import pathlib
 import sys
 
-import backbone
 import data
+import engine
 import learning
 import model
 import profiler
@@ -78,7 +78,7 @@ network, head_name = model.build_network("resnet18", 64)
 model.replace_head(network, head_name, 4)
 network.requires_grad_(False)
 network.fc.requires_grad_(True)
-normalised = backbone.Normalised(network, model.IMAGENET_MEAN, model.IMAGENET_STD)
+normalised = engine.Normalised(network, model.IMAGENET_MEAN, model.IMAGENET_STD)
 classes = sorted(data.list_images(sys.argv[3], "valid"))
 images = data.LabelledImages(sys.argv[3], "valid", classes, args)
 nothing = train.Debugger(args, network.fc, network, torch.nn.Identity(), train.Steps(1, 1, 1))
@@ -93,7 +93,7 @@ for batch_size in (3, 5, 28):
     trained = train.train_one_epoch(normalised, loader, learner, nothing, timer)
     results["sample-mean"].append([trained, train.evaluate(normalised, loader, learner, nothing, timer)[0]])
 saved, _ = model.load_model(out / "unsteady/model")
-saved = backbone.Normalised(saved, model.IMAGENET_MEAN, model.IMAGENET_STD)
+saved = engine.Normalised(saved, model.IMAGENET_MEAN, model.IMAGENET_STD)
 loader = data.make_loader(images, 28, 0)
 results["unsteady"]["saved"] = train.evaluate(saved, loader, learner, nothing, timer)[0]
 two = data.make_loader(images, 5, 2)

@@ -20,8 +20,8 @@ STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
     epilog="""\b
 Examples:
   dogbreed check
-  dogbreed --target aws check                      # 4: credentials, role, bucket; 7: a quota; 1: anything else
-  dogbreed --target aws check --policies policies  # also the IAM policies that you and the jobs need"""
+  dogbreed --target aws check      # exit code 4: access, 7: a quota, 1: other
+  dogbreed --target aws check --policies policies  # writes the IAM policies"""
 )
 @click.option(
     "--policies", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",

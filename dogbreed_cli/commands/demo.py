@@ -63,7 +63,7 @@ def demo(ctx: click.Context, output: Path, keep: bool) -> None:
     images = draw(app, output / "images")
     backbone = choose_weights(app)
     steps: list[tuple[str, ...]] = [
-        ("upload", str(output / "images")),
+        ("upload", str(output / "images"), "--report", str(output / "data-report.html")),
         (*backbone, "tune", "--max-jobs", "4", "--data-fraction", "0.5"),
         (*backbone, "train", "--from-best"),
         ("report", "--output", str(output / "report")),
@@ -77,7 +77,7 @@ def demo(ctx: click.Context, output: Path, keep: bool) -> None:
     except BaseException as error:  # Ctrl-C too: nobody would look for a job or an endpoint of the demo's
         run(ctx, app, TEARDOWN)
         if isinstance(error, Interrupted):
-            raise Interrupted("the demo was interrupted", error.why, "run `dogbreed demo` again") from None
+            error.what, error.fix = "the demo was interrupted", "run `dogbreed demo` again"
         raise
     right = count_right(output / "predictions.csv")
     page = (output / "report" / "report.html").absolute()

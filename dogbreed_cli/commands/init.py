@@ -27,10 +27,10 @@ OPTIONAL = {"aws.bucket"}
 @click.command(
     epilog="""\b
 Examples:
-  dogbreed init                                    # writes config.toml
-  dogbreed --target aws init                       # for AWS: asks for region, role and bucket
+  dogbreed init                    # writes config.toml
+  dogbreed --target aws init       # for AWS: asks for region, role and bucket
   dogbreed --target aws --set aws.region=us-east-1 --set train.epochs=20 init
-  dogbreed init --print                            # every setting, its value and its source"""
+  dogbreed init --print            # every setting, its value and its source"""
 )
 @click.option("--print", "print_settings", is_flag=True, help="Show the effective settings and write nothing.")
 @click.option("--force", is_flag=True, help="Overwrite the file.")

@@ -22,7 +22,7 @@ FINISH_SECONDS = 1.5
     epilog="""\b
 Examples:
   dogbreed local serve
-  dogbreed local serve --port 0            # any free port; its URL is what stands on stdout"""
+  dogbreed local serve --port 0    # any free port; its URL stands on stdout"""
 )
 def local() -> None:
     """Let other programs use the SageMaker of this machine."""

@@ -11,6 +11,7 @@ import click
 
 from dogbreed_cli import jobs, resources
 from dogbreed_cli.errors import DogbreedError, NotFound
+from dogbreed_cli.names import complete_names
 from dogbreed_cli.requests import endpoint_name
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ Examples:
   dogbreed logs dogbreed-tune-261122-194300      # all its trials
   dogbreed logs dogbreed-endpoint"""
 )
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_names("training job", "endpoint", "tuning job"))
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job ends.")
 @click.pass_obj
 def logs(app: App, name: str | None, follow: bool) -> None:

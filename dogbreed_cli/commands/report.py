@@ -11,7 +11,8 @@ import click
 
 from dogbreed_cli import jobs
 from dogbreed_cli.errors import DogbreedError, UsageError
-from dogbreed_cli.image_files import in_parallel
+from dogbreed_cli.names import complete_names
+from dogbreed_cli.parallel import in_parallel
 from dogbreed_cli.requests import TUNING_JOB_TAG, data_prefix
 from dogbreed_cli.source import unpack
 from dogbreed_cli.storage import explain_s3_errors, fetch, join_key, list_objects, make_s3_uri, parse_s3_uri
@@ -36,12 +37,30 @@ CLASSES_SHOWN = 10
     epilog="""\b
 Examples:
   dogbreed report
-  dogbreed report --job dogbreed-train-261122-194300 --output reports/today --open
-  dogbreed report --compare dogbreed-train-261121-180000 dogbreed-train-261122-194300"""
+  dogbreed report --job dogbreed-train-261122-194300 --open
+  dogbreed report --output reports/today
+  dogbreed report --compare dogbreed-train-1 dogbreed-train-2"""
 )
-@click.option("--job", metavar="NAME", help="Training job (default: the latest completed one).")
-@click.option("--tuning-job", metavar="NAME", help="Tuning job (default: the one that the training job was made from).")
-@click.option("--compare", "compared", nargs=2, metavar="JOB JOB", help="Show two jobs side by side, as compare.html.")
+@click.option(
+    "--job",
+    metavar="NAME",
+    shell_complete=complete_names("training job"),
+    help="Training job (default: the latest completed one).",
+)
+@click.option(
+    "--tuning-job",
+    metavar="NAME",
+    shell_complete=complete_names("tuning job"),
+    help="Tuning job (default: the one that the training job was made from).",
+)
+@click.option(
+    "--compare",
+    "compared",
+    nargs=2,
+    metavar="JOB JOB",
+    shell_complete=complete_names("training job"),
+    help="Show two jobs side by side, as compare.html.",
+)
 @click.option("--output", type=click.Path(path_type=Path), default=Path("report"), show_default=True, metavar="DIR")
 @click.option("--open", "open_page", is_flag=True, help="Open the page in a browser.")
 @click.pass_obj

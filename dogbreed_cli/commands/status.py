@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dogbreed_cli import jobs, resources
+from dogbreed_cli import expiry, jobs, resources
 from dogbreed_cli.console import human_time, table
 from dogbreed_cli.costs import UNCOUNTED
 from dogbreed_cli.pricing import PriceList, open_prices
@@ -49,6 +49,9 @@ def status(app: App, everything: bool) -> None:
     found += [row("endpoint", "Endpoint", one) for one in resources.list_all(client, "endpoint", project)]
     if prices := open_prices(session):
         found += [row("warm pool", "TrainingJob", job) for job in jobs.list_warm_pools(client, project)]
+    for one in found:
+        if one["kind"] == "endpoint":
+            one["ends_at"] = expiry.find_end(session, one["name"])
     shown = [[one["kind"], one["name"], one["status"], human_time(one["age_seconds"])] for one in found]
     columns = ["kind", "name", "status", "age"]
     if prices:
@@ -56,6 +59,10 @@ def status(app: App, everything: bool) -> None:
         columns += ["USD an hour", "USD so far", "price"]
         for cells, one in zip(shown, found, strict=True):
             cells += [show_usd(one["usd_per_hour"], 4), show_usd(one["usd_so_far"], 2), one["price_source"] or "-"]
+    if any(one.get("ends_at") for one in found):
+        columns.append("ends in")
+        for cells, one in zip(shown, found, strict=True):
+            cells.append(say_time_left(one.get("ends_at")))
     nothing = f"project {project}: nothing is running"
     app.console.result({"project": project, "items": found}, table(columns, shown) if found else nothing)
 
@@ -75,6 +82,10 @@ def add_costs(app: App, prices: PriceList, found: list[dict[str, Any]]) -> None:
         one |= asdict((measures[one["kind"]](prices, one["name"]) if runs else None) or NOTHING)
     if any(one["price_source"] for one in found):
         app.console.note(f"a tuning job's cost is that of its trials; not counted: {UNCOUNTED}")
+
+
+def say_time_left(ends_at: datetime | None) -> str:
+    return human_time(max(0.0, (ends_at - datetime.now(UTC)).total_seconds())) if ends_at else "-"
 
 
 def show_usd(usd: float | None, digits: int) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dogbreed_cli import jobs, resources
+from dogbreed_cli import autoscaling, expiry, jobs, resources
 from dogbreed_cli.console import human_size, table
 from dogbreed_cli.errors import DogbreedError, NotFound
 from dogbreed_cli.requests import endpoint_name
@@ -81,7 +81,10 @@ def plan(config: Config, session: Session, data: bool, logs: bool) -> list[Item]
     trainings = jobs.list_running_training_jobs(client, project)
     found += [Item("training job", job["TrainingJobName"], "running") for job in trainings]
     endpoints = list(resources.list_all(client, "endpoint", project))
-    found += [Item("endpoint", e["EndpointName"], e["EndpointStatus"]) for e in endpoints]
+    for name, status in ((one["EndpointName"], one["EndpointStatus"]) for one in endpoints):
+        if ends_at := expiry.find_end(session, name):
+            found.append(Item("schedule", name, f"ends the endpoint at {ends_at.astimezone():%Y-%m-%d %H:%M}"))
+        found.append(Item("endpoint", name, status))
     found += [
         Item("endpoint-config", c["EndpointConfigName"]) for c in resources.list_all(client, "endpoint-config", project)
     ]
@@ -128,7 +131,11 @@ def remove(config: Config, session: Session, item: Item) -> None:
         session.client("logs").delete_log_group(logGroupName=item.name)
     elif item.kind == "S3 prefix":
         delete_prefix(session.client("s3"), session.bucket, f"{config.prefix}/")
+    elif item.kind == "schedule":
+        expiry.remove_end(session, item.name)
     else:
+        if item.kind == "endpoint":
+            autoscaling.stop_scaling(session, item.name)
         resources.delete(client, item.kind, item.name, session.poll_seconds)
 
 

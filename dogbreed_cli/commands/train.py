@@ -16,6 +16,7 @@ from dogbreed_cli.following import Patience, follow
 from dogbreed_cli.hyperparameters import decode
 from dogbreed_cli.inputs import find_inputs, find_manifest, send_inputs
 from dogbreed_cli.masking import hide_secrets
+from dogbreed_cli.names import complete_names
 from dogbreed_cli.options import Limit
 from dogbreed_cli.pricing import open_prices
 from dogbreed_cli.rule_watch import RuleWatch, rule_option
@@ -33,13 +34,15 @@ if TYPE_CHECKING:
 Examples:
   dogbreed train --from-best
   dogbreed train --lr 0.003 --batch-size 64 --epochs 20
-  dogbreed train --from-best --min-accuracy 0.8      # exit code 6 if it is worse
-  dogbreed train --epochs 50 --stop-on-rule Overfit  # exit code 6 if it was stopped
-  dogbreed train --from-best --spot --budget 5 --yes # exit code 7 if it may cost more
+  dogbreed train --from-best --min-accuracy 0.8      # or exit code 6
+  dogbreed train --epochs 50 --stop-on-rule Overfit  # then exit code 6
+  dogbreed train --from-best --spot --budget 5 --yes # or exit code 7
   dogbreed train --attach dogbreed-train-261122-194300"""
 )
 @click.option("--from-best", is_flag=True, help="Use the best hyperparameters of the latest completed tuning job.")
-@click.option("--tuning-job", metavar="NAME", help="Use the best of this tuning job.")
+@click.option(
+    "--tuning-job", metavar="NAME", shell_complete=complete_names("tuning job"), help="Use the best of this tuning job."
+)
 @click.option("--epochs", type=int)
 @click.option("--lr", type=float, help="Learning rate.")
 @click.option("--batch-size", type=int)
@@ -196,10 +199,8 @@ def finish(
         **as_members(description, features_cost),
         **as_member(cost),
     }
-    from rich.console import Group
-
     shown = table(["metric", "value"], [[key, f"{value:.4f}"] for key, value in sorted(metrics.items())])
-    app.console.result(data, Group(shown, f"model: {data['model']}"))
+    app.console.result(data, shown, f"model: {data['model']}")
     app.console.note("next: dogbreed report, then dogbreed deploy")
     if min_accuracy is not None and (accuracy is None or accuracy < min_accuracy):
         found = "no accuracy" if accuracy is None else f"{split} accuracy {accuracy:.4f}"

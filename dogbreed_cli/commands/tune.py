@@ -24,6 +24,7 @@ from dogbreed_cli.features import (
 from dogbreed_cli.following import Patience, poll
 from dogbreed_cli.inputs import find_inputs, find_manifest, send_inputs
 from dogbreed_cli.masking import hide_secrets
+from dogbreed_cli.names import complete_names
 from dogbreed_cli.options import Limit
 from dogbreed_cli.pricing import open_prices
 from dogbreed_cli.report.trials import Trial, as_row, columns, read_trial, read_trials
@@ -42,7 +43,7 @@ WIDE, MEDIUM = 170, 95
     epilog="""\b
 Examples:
   dogbreed tune --max-jobs 4
-  dogbreed tune --max-jobs 8 --max-parallel-jobs 2 --strategy Random --epochs 5
+  dogbreed tune --max-jobs 8 --max-parallel-jobs 2 --strategy Random
   dogbreed --set tune.ranges.lr.max=0.01 tune --no-wait
   dogbreed tune --attach dogbreed-tune-261122-194300"""
 )
@@ -52,7 +53,13 @@ Examples:
 @click.option("--data-fraction", type=float, help="Share of the training images each trial sees.")
 @click.option("--epochs", type=int, help="Epochs of each trial.")
 @click.option("--early-stopping/--no-early-stopping", default=None, help="Stop trials worse than the median.")
-@click.option("--warm-start", multiple=True, metavar="JOB", help="Learn from an earlier tuning job; up to five times.")
+@click.option(
+    "--warm-start",
+    multiple=True,
+    metavar="JOB",
+    shell_complete=complete_names("tuning job"),
+    help="Learn from an earlier tuning job; up to five times.",
+)
 @features_option
 @click.option("--spot/--no-spot", default=None, help="Spot instances: cheaper, may be interrupted.")
 @click.option("--dry-run", is_flag=True, help="Print the request and create nothing.")
@@ -247,8 +254,6 @@ def finish(
         reason = description.get("FailureReason") or next((t.failure_reason for t in trials if t.failure_reason), "")
         log = f"see `dogbreed logs {trials[0].name if trials else name}`"
         raise jobs.failed(f"tuning job {name} ended {status}", reason, log)
-    from rich.console import Group
-
     data = {
         "tuning_job": name,
         "status": status,
@@ -258,7 +263,7 @@ def finish(
         **as_member(cost),
     }
     shown = draw(features_job + trials, app.console.stdout.width)
-    app.console.result(data, Group(shown, f"best: {say_choice(best)}"))
+    app.console.result(data, shown, f"best: {say_choice(best)}")
     app.console.note("next: dogbreed train --from-best")
     if status != "Completed":
         raise JobFailed(f"tuning job {name} ended {status}", "the trials above are what it got to")

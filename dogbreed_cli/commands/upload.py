@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,48 +10,63 @@ import click
 
 from dogbreed_cli.console import human_size, human_time, table
 from dogbreed_cli.errors import UsageError
+from dogbreed_cli.masking import hide_url
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from dogbreed_cli.config import Config
     from dogbreed_cli.context import App
+    from dogbreed_cli.image_files import OnProgress, Progress
     from dogbreed_cli.images import ImageFolder
     from dogbreed_cli.sync import SyncPlan, SyncResult
+
+# Of the files of a finding, in the table; -v lists all, as do --json and the page.
+NAMED = 3
 
 
 @click.command(
     epilog="""\b
 Examples:
-  dogbreed upload dogImages              # train/, valid/ and test/, each with one folder a class
-  dogbreed upload photos                 # one folder a class: split 70/15/15, always in the same way
-  dogbreed upload photos --strict        # a leak or a broken file is an error"""
+  dogbreed upload dogImages        # train/, valid/, test/ of a folder a class
+  dogbreed upload photos           # a folder a class, which is split
+  dogbreed upload dogImages.zip    # also .tar, .tar.gz, and https:// of one
+  dogbreed upload photos --strict  # a leak or a broken file is an error"""
 )
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("source", metavar="DIR|ARCHIVE|URL")
 @click.option("--strict", is_flag=True, help="Send nothing when the check finds anything.")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("data-report.html"),
+    show_default=True,
+    metavar="FILE",
+    help="Where the page with all findings goes.",
+)
+@click.option("--allow-private", is_flag=True, help="Fetch URLs of this machine and its network, too, also by http.")
 @click.option("--yes", is_flag=True, help="Do not ask before something is sent that AWS charges for.")
 @click.pass_obj
-def upload(app: App, folder: Path, strict: bool, yes: bool) -> None:
+def upload(app: App, source: str, strict: bool, report: Path, allow_private: bool, yes: bool) -> None:
     """Check the images in DIR and upload them.
 
     DIR has train, valid (or val) and test with one folder of images a class, or just one folder a class, which is then
-    split. A second run sends only what changed.
+    split. It may be packed as .zip or .tar, and lie behind an https address. A second run reads and sends only what
+    changed; one that was killed goes on where it stopped.
     """
-    from dogbreed_cli.images import scan
+    from dogbreed_cli.data_report import write_data_report
     from dogbreed_cli.requests import data_prefix
     from dogbreed_cli.storage import ensure_bucket, has_bucket
     from dogbreed_cli.sync import plan_first, plan_sync, sync
 
     config, console = app.config(), app.console
-    with console.progress("Checking", "images") as show:
-        images = scan(
-            folder,
-            seed=config.data.seed,
-            valid_fraction=config.data.valid_fraction,
-            test_fraction=config.data.test_fraction,
-            on_progress=lambda progress: show(progress.done_files, progress.total_files),
-        )
+    name = hide_url(source) if "://" in source else source
+    images = check(app, config, find_folder(app, source, allow_private))
+    page = write_data_report(images, name, report).absolute()
     show_findings(app, images)
+    console.note(f"findings and classes: {page}")
     faults = [finding for finding in images.findings if finding.severity == "warning"]
     if strict and faults:
-        raise UsageError(f"{len(faults)} findings in {folder}", faults[0].message, "mend the data, or drop --strict")
+        raise UsageError(f"{len(faults)} findings in {name}", faults[0].message, "mend the data, or drop --strict")
     session = app.session(config)
     client, prefix = session.client("s3"), data_prefix(config)
     is_there = has_bucket(client, session.bucket, session.region)
@@ -60,25 +76,80 @@ def upload(app: App, folder: Path, strict: bool, yes: bool) -> None:
         session.confirm_charge(yes)
     if not is_there:
         ensure_bucket(client, session.bucket, session.region)
-    with console.progress("Sending") as show:
-        result = sync(
-            client,
-            images,
-            plan,
-            session.bucket,
-            prefix,
-            on_progress=lambda progress: show(progress.done_bytes, progress.total_bytes),
-        )
+    with console.progress_of_files("Sending") as show:
+        store = session.open_store(session.bucket) if plan.send else None
+        result = sync(client, images, plan, session.bucket, prefix, on_progress=by_bytes(show), store=store)
     uri = f"s3://{session.bucket}/{prefix}"
-    console.result(to_json(images, result, uri), describe(images, result, uri))
+    console.result({**to_json(images, result, uri), "report": page}, describe(images, result, uri))
     console.note("next: dogbreed tune, or dogbreed train")
 
 
+def find_folder(app: App, source: str, allow_private: bool) -> Path:
+    """The folder itself, or one in the cache folder with what the archive or the address holds."""
+    from dogbreed_cli.archives import is_archive, unpack_once
+    from dogbreed_cli.downloads import download
+    from dogbreed_cli.pictures import allow_any_address, check_address
+
+    path = Path(source)
+    if "://" in source:
+        with app.console.progress("Fetching") as show:
+            path = download(source, on_progress=show, check=allow_any_address if allow_private else check_address)
+    if path.is_dir() or not path.exists():  # what is not there is said by the scan
+        return path
+    if not is_archive(path):
+        raise UsageError(f"{path} is no folder and no archive", fix="give a folder, a .zip, a .tar or a .tar.gz")
+    with app.console.progress("Unpacking") as show:
+        return unpack_once(path, on_progress=show)
+
+
+def check(app: App, config: Config, folder: Path) -> ImageFolder:
+    from dogbreed_cli.image_cache import ImageCache
+    from dogbreed_cli.images import scan
+
+    with ImageCache.open(folder) as cache, app.console.progress_of_files("Checking") as show:
+        images = scan(
+            folder,
+            seed=config.data.seed,
+            valid_fraction=config.data.valid_fraction,
+            test_fraction=config.data.test_fraction,
+            on_progress=by_bytes(show),
+            cache=cache,
+        )
+    if cache.trouble:
+        app.console.warn(cache.trouble)
+    return images
+
+
+def by_bytes(show: Callable[[int, int, str], None]) -> OnProgress:
+    """Bytes are what takes time; the files stand beside."""
+
+    def tell(progress: Progress) -> None:
+        files = f"{progress.done_files:,} of {progress.total_files:,} images"
+        show(progress.done_bytes, progress.total_bytes, files)
+
+    return tell
+
+
 def show_findings(app: App, images: ImageFolder) -> None:
+    """A table; with -q only what is wrong, in a line each."""
+    if app.console.verbosity < 0:
+        for finding in images.findings:
+            if finding.severity == "warning":
+                app.console.warn(finding.message)
+    elif images.findings:
+        app.console.show(draw_findings(images))
     for finding in images.findings:
-        (app.console.warn if finding.severity == "warning" else app.console.note)(finding.message)
-        for name in finding.files:
-            app.console.detail(f"  {name}")
+        for line in finding.files if app.console.verbosity > 0 else ():
+            app.console.detail(f"  {finding.kind}: {line}")
+
+
+def draw_findings(images: ImageFolder) -> RenderableType:
+    rows = []
+    for finding in images.findings:
+        shown = list(finding.files[:NAMED])
+        more = [f"and {len(finding.files) - NAMED} more"] if len(finding.files) > NAMED else []
+        rows.append([finding.severity, finding.kind, finding.message, "\n".join(shown + more)])
+    return table(["", "finding", "what", "files"], rows)
 
 
 def show_plan(app: App, plan: SyncPlan, bucket: str, prefix: str, is_there: bool) -> None:

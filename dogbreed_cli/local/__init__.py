@@ -23,11 +23,13 @@ def services(home: Home) -> dict[str, Any]:
 
     With `home.s3_endpoint` the jobs read and write that S3, while "s3" here still answers from the files of `home`.
     """
+    from dogbreed_cli.local.autoscaling import AutoScaling
     from dogbreed_cli.local.identity import Iam, Sts
     from dogbreed_cli.local.logs import Logs
     from dogbreed_cli.local.runtime import Runtime
     from dogbreed_cli.local.s3 import S3
     from dogbreed_cli.local.sagemaker import SageMaker
+    from dogbreed_cli.local.scheduler import Scheduler
 
     return {
         "s3": S3(home.s3),
@@ -36,6 +38,8 @@ def services(home: Home) -> dict[str, Any]:
         "logs": Logs(home.logs),
         "sagemaker": SageMaker(home),
         "sagemaker-runtime": Runtime(home),
+        "scheduler": Scheduler(home),
+        "application-autoscaling": AutoScaling(),
     }
 
 

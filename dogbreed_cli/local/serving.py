@@ -23,6 +23,7 @@ from dogbreed_cli.local.logs import Logs
 from dogbreed_cli.local.records import Record
 from dogbreed_cli.local.s3_access import open_access
 from dogbreed_cli.local.sagemaker import SageMaker
+from dogbreed_cli.local.scheduler import end_if_due
 from dogbreed_cli.local.training_request import image_python
 from dogbreed_cli.source import unpack
 from dogbreed_cli.storage import parse_s3_uri
@@ -147,6 +148,7 @@ def serve(home: Home, sagemaker: SageMaker, name: str, servers: list[Server]) ->
     records = sagemaker.records
 
     def status() -> str:
+        end_if_due(records, name, ENDPOINT)
         return (records.read(ENDPOINT, name) or {}).get("EndpointStatus", "Deleting")
 
     number = 1

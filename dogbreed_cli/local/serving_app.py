@@ -3,9 +3,10 @@
     <image>/bin/python serving_app.py LISTENING_FD MODEL_DIR
 
 Runs in the container image, so it imports nothing of dogbreed_cli. The toolkit's own HandlerService loads code/ and
-calls model_fn, input_fn, predict_fn and output_fn; this file only gives it the context that TorchServe would.
+calls its functions, for several requests at a time; this file only gives it the context that TorchServe would.
 """
 
+import socket
 import sys
 import threading
 
@@ -16,9 +17,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.routing import Route
 
+# InvokeEndpoint refuses more; who asks this port directly is told so, too.
+MOST_BYTES = 6_291_456
 
-class Context:
-    """What the toolkit asks of TorchServe's context: one for the service's life, filled anew for each request."""
+
+class Context(threading.local):
+    """What the toolkit asks of TorchServe's context. The toolkit has one for its life; here each thread has its own."""
 
     model_name = "model"
 
@@ -49,24 +53,35 @@ def create_app(model_dir):
     sys.path.insert(0, f"{model_dir}/code")
     context, service = Context(model_dir), HandlerService()
     service.initialize(context)
-    # One request at a time: the model uses every core for one image, and the toolkit has one context.
-    turn = threading.Lock()
 
     def handle(body, headers):
-        with turn:
-            context.receive(headers)
-            answer = service.handle([{"body": body}], context)
-            return Response(answer[0], status_code=context.status, media_type=context.content_type)
+        context.receive(headers)
+        answer = service.handle([{"body": body}], context)
+        return Response(answer[0], status_code=context.status, media_type=context.content_type)
 
     async def ping(request):
         return Response(status_code=200)
 
     async def invocations(request):
-        return await run_in_threadpool(handle, await request.body(), dict(request.headers))
+        body = await read(request)
+        if len(body) > MOST_BYTES:
+            return Response(f"the request has more than {MOST_BYTES} bytes", status_code=413, media_type="text/plain")
+        return await run_in_threadpool(handle, body, dict(request.headers))
 
     return Starlette(routes=[Route("/ping", ping), Route("/invocations", invocations, methods=["POST"])])
 
 
+async def read(request):
+    """The body. Of one that is too long it reads all, since a client sends all before it listens, and keeps a part."""
+    body = bytearray()
+    async for part in request.stream():
+        if len(body) <= MOST_BYTES:
+            body += part
+    return body
+
+
 if __name__ == "__main__":
-    # The model is loaded before the socket is answered, so /ping is honest.
-    uvicorn.run(create_app(sys.argv[2]), fd=int(sys.argv[1]), log_level="warning")
+    # The model is loaded, compiled and warm before the socket is answered, so /ping is honest.
+    config = uvicorn.Config(create_app(sys.argv[2]), log_level="warning")
+    # As a socket: of a mere descriptor uvicorn thinks that it is a Unix socket's, and small answers wait (TCP_NODELAY).
+    uvicorn.Server(config).run(sockets=[socket.socket(fileno=int(sys.argv[1]))])

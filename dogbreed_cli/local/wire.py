@@ -6,8 +6,9 @@ back as the HTTP response that botocore's own parser reads: so validation, seria
 and retries stay botocore's own. Nothing ever goes out to the network, whatever service a client is made for.
 
 Everything is derived from the shapes in botocore's service models, for the protocols json (SageMaker, Logs), query
-(STS, IAM), rest-xml (S3) and rest-json (SageMaker Runtime). `respond`, `parse_request`, `serialize_response` and
-`serialize_error` know nothing of where a request came from, so that an HTTP server can call them too.
+(STS, IAM), rest-xml (S3) and rest-json (SageMaker Runtime, Scheduler). `respond`, `parse_request`,
+`serialize_response` and `serialize_error` know nothing of where a request came from, so that an HTTP server can call
+them too.
 """
 
 import base64
@@ -48,6 +49,8 @@ _VALIDATED = {
     "sagemaker": "ValidationException",
     "sagemaker-runtime": "ValidationError",
     "logs": "InvalidParameterException",
+    "scheduler": "ValidationException",
+    "application-autoscaling": "ValidationException",
 }
 _OPERATION = "dogbreed-operation"
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from dogbreed_cli.checks import Check, fail, ok, warn
 from dogbreed_cli.errors import AccessError
-from dogbreed_cli.image_files import in_parallel
-from dogbreed_cli.policies import CALLER, SERVICE, Place, caller, execution_role, trust
+from dogbreed_cli.parallel import in_parallel
+from dogbreed_cli.policies import CALLER, SCHEDULER, SERVICE, Place, caller, execution_role, expiry_role, trust
 from dogbreed_cli.storage import default_bucket
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ class Account:
             self.config.aws.role_arn or suggested,
             self.region,
             self.caller.account,
+            self.config.deploy.expiry_role_arn or suggested.replace("-jobs", "-expiry"),
         )
 
 
@@ -215,7 +216,7 @@ def simulate(account: Account) -> set[str]:
         return {result["EvalActionName"] for result in results if result["EvalDecision"] != "allowed"}
 
     needed = [operation for operation in CALLER if not operation.is_optional]
-    scopes = dict.fromkeys(scope for operation in needed for scope in operation.scopes)
+    scopes = dict.fromkeys(scope for one in needed for scope in one.scopes if not scope.startswith("OnlyFor"))
     return set().union(*in_parallel(ask, scopes, max_workers=8))
 
 
@@ -233,6 +234,8 @@ def write_policies(account: Account, folder: Path) -> Iterator[Check]:
         "caller.json": caller(place, keys),
         "execution-role.json": execution_role(place, keys, vpc=bool(aws.subnets)),
         "trust.json": trust(),
+        "expiry-role.json": expiry_role(place),
+        "expiry-trust.json": trust(SCHEDULER),
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, document in documents.items():

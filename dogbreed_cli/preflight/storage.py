@@ -8,8 +8,8 @@ from typing import Any
 
 from dogbreed_cli.checks import Check, fail, ok, warn
 from dogbreed_cli.errors import AccessError
-from dogbreed_cli.image_files import in_parallel
 from dogbreed_cli.images import SPLITS
+from dogbreed_cli.parallel import in_parallel
 from dogbreed_cli.storage import MISSING, join_key, list_objects, make_s3_uri
 from dogbreed_cli.sync import Manifest, find_manifest
 

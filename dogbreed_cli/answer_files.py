@@ -1,0 +1,69 @@
+"""The files that `predict` can write its answers to, as they come: CSV, or one JSON object a line.
+
+An answer is written as soon as all before it are there, so the file has the order of the images whatever came first.
+It is called FILE.tmp until all are there: a file of the name that was asked for is whole.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TextIO
+
+from dogbreed_cli.answers import Answer
+from dogbreed_cli.errors import UsageError
+
+Write = Callable[[int, Answer], None]
+Form = Callable[[TextIO], Callable[[Answer], None]]
+
+
+@contextmanager
+def answer_file(path: Path | None, form: Form) -> Iterator[Write]:
+    """Yields `write(place, answer)`; without a path it writes nothing. Raises UsageError, OSError."""
+    if path is None:
+        yield lambda place, answer: None
+        return
+    if not path.parent.is_dir():
+        raise UsageError(f"no folder {path.parent}", fix="create it, or name another file")
+    beside = path.with_name(path.name + ".tmp")
+    with beside.open("w", newline="", encoding="utf-8") as file:
+        yield in_order(form(file))
+    beside.replace(path)
+
+
+def in_order(write: Callable[[Answer], None]) -> Write:
+    """Holds back what came before its turn."""
+    waiting: dict[int, Answer] = {}
+    turn = 0
+
+    def take(place: int, answer: Answer) -> None:
+        nonlocal turn
+        waiting[place] = answer
+        while turn in waiting:
+            write(waiting.pop(turn))
+            turn += 1
+
+    return take
+
+
+def as_csv(file: TextIO) -> Callable[[Answer], None]:
+    """One line an image and class; an image that failed has one line with its error."""
+    writer = csv.writer(file)
+    writer.writerow(["image", "rank", "label", "probability", "error"])
+
+    def write(answer: Answer) -> None:
+        for rank, one in enumerate(answer.predictions, 1):
+            writer.writerow([answer.image, rank, one["label"], one["probability"], ""])
+        if answer.error:
+            writer.writerow([answer.image, "", "", "", answer.error])
+
+    return write
+
+
+def as_json_lines(file: TextIO) -> Callable[[Answer], None]:
+    """One line an image, with the members that it has in the document of --json."""
+    return lambda answer: print(json.dumps(asdict(answer)), file=file, flush=True)

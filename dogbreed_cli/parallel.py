@@ -1,0 +1,81 @@
+"""Many small pieces of work at once, in threads, and how many of them at once.
+
+for answer in in_parallel(ask, questions, max_workers=8):    # as they come, in no order
+    ...
+"""
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+WINDOW = 8  # answers for each request in flight, until a rate is believed
+GAIN = 1.1  # times as fast: less is not worth twice as many requests in flight
+
+
+class Pace:
+    """How many requests are in flight: twice as many while that makes it faster, half as many when asked to slow down.
+
+    pace = Pace(least=4, most=32)
+    for answer in in_parallel(send, images, pace.most, pace):
+        pace.note(is_slowed=False)
+
+    So a server near by, where the processor is the limit, gets few at once, and one behind a long way gets many.
+    """
+
+    def __init__(self, least: int, most: int):
+        self.at_once, self.most = least, most
+        self.best, self.best_rate = least, 0.0  # answers a second
+        self.is_rising = True
+        self.answers, self.begin = 0, time.monotonic()
+
+    def note(self, is_slowed: bool) -> None:
+        """Count an answer; `is_slowed` when the server had sent that request away for a while."""
+        self.answers += 1
+        # Those in flight were all asked at one pace: they slow down once.
+        if is_slowed and self.answers > self.at_once:
+            self.at_once, self.best_rate, self.is_rising = max(1, self.at_once // 2), 0.0, True
+        elif self.answers < WINDOW * self.at_once:
+            return
+        elif self.is_rising:
+            self.compare(self.answers / (time.monotonic() - self.begin))
+        self.answers, self.begin = 0, time.monotonic()
+
+    def compare(self, rate: float) -> None:
+        if rate > GAIN * self.best_rate:
+            self.best, self.best_rate = self.at_once, rate
+            self.at_once = min(2 * self.at_once, self.most)
+            self.is_rising = self.at_once > self.best
+        else:
+            self.at_once, self.is_rising = self.best, False
+
+
+def in_parallel(
+    function: Callable[[T], R], items: Iterable[T], max_workers: int, pace: Pace | None = None
+) -> Iterator[R]:
+    """Results of `function`, as they come, from a pool of threads with a short queue; with `pace` without one.
+
+    The first error (or Ctrl-C) drops what has not begun and is raised as soon as what has begun is over.
+    """
+    # Each future comes by itself: concurrent.futures.wait would go through all that are in flight for every result.
+    done: SimpleQueue[Future[R]] = SimpleQueue()
+    items, waiting = iter(items), 0
+    pool = ThreadPoolExecutor(max_workers)
+    try:
+        while True:
+            room = (pace.at_once if pace else 4 * max_workers) - waiting
+            for item in itertools.islice(items, max(0, room)):
+                pool.submit(function, item).add_done_callback(done.put)
+                waiting += 1
+            if not waiting:
+                return
+            future = done.get()
+            waiting -= 1
+            yield future.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
