@@ -6,7 +6,7 @@
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -113,9 +113,9 @@ def put_bytes(client: Any, store: Any | None, content: bytes, bucket: str, key: 
     return Put(answer["ETag"].strip('"'), retried or store is not None)
 
 
-def put_json(client: Any, value: Any, bucket: str, key: str) -> str:
-    """Write a JSON document; gives its s3:// address."""
-    body = json.dumps(value, separators=(",", ":")).encode()
+def put_json(client: Any, value: Any, bucket: str, key: str, default: Callable[[Any], Any] | None = None) -> str:
+    """Write a JSON document; gives its s3:// address. `default` is that of json.dumps."""
+    body = json.dumps(value, separators=(",", ":"), default=default).encode()
     with explain_s3_errors(f"Writing s3://{bucket}/{key}"):
         client.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json")
     return make_s3_uri(bucket, key)
