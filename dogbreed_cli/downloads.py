@@ -16,12 +16,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin
 
 from dogbreed_cli.cache import cache_folder, forget_unused
 from dogbreed_cli.errors import DogbreedError
 from dogbreed_cli.masking import hide_url, hide_urls
-from dogbreed_cli.pictures import check_address
+from dogbreed_cli.pictures import MAX_REDIRECTS, check_address, request
 
 if TYPE_CHECKING:
     from requests import Response
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 MAX_BYTES = 32 * 2**30
 TIMEOUT_SECONDS = 30
 ATTEMPTS = 4  # in a row that bring nothing
-REDIRECTS = 5
 CHUNK = 1 << 16  # bytes; what has come of one when a connection breaks is fetched again
 KEPT_DAYS = 14
 
@@ -89,20 +87,16 @@ def ask(url: str, part: Path, whole: Path, check: Callable[[str], None]) -> "Res
         headers |= {"Range": f"bytes={size_of(part)}-", "If-Range": tag}
     elif whole.exists() and tag:
         headers |= {"If-None-Match" if tag.startswith('"') else "If-Modified-Since": tag}
-    for _ in range(REDIRECTS + 1):
-        try:
-            answer = requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_SECONDS, allow_redirects=False)
-        except requests.exceptions.SSLError as error:
-            raise DogbreedError(f"{hide_url(url)} cannot be trusted.", hide_urls(str(error))) from None
-        except requests.RequestException as error:
-            raise ConnectionError(str(error)) from None
-        if not answer.is_redirect:
-            break
-        answer.close()
-        url = urljoin(url, answer.headers["Location"])
-        check(url)
-    else:
-        raise DogbreedError(f"{hide_url(url)} cannot be fetched.", f"It redirects more than {REDIRECTS} times.")
+    try:
+        answer = request(url, check, TIMEOUT_SECONDS, headers)
+    except requests.TooManyRedirects:
+        raise DogbreedError(
+            f"{hide_url(url)} cannot be fetched.", f"It redirects more than {MAX_REDIRECTS} times."
+        ) from None
+    except requests.exceptions.SSLError as error:
+        raise DogbreedError(f"{hide_url(url)} cannot be trusted.", hide_urls(str(error))) from None
+    except requests.RequestException as error:
+        raise ConnectionError(str(error)) from None
     if answer.status_code in (429, 500, 502, 503, 504):
         raise ConnectionError(f"the server says {answer.status_code}")
     if answer.status_code == 416:  # nothing is missing, unless what is there is another file
@@ -111,7 +105,7 @@ def ask(url: str, part: Path, whole: Path, check: Callable[[str], None]) -> "Res
             raise ConnectionError("the file has changed there")
         part.replace(whole)
     elif answer.status_code not in (200, 206, 304):
-        raise DogbreedError(f"{hide_url(url)} cannot be fetched.", f"The server says {answer.status_code}.")
+        raise DogbreedError(f"{hide_url(answer.url)} cannot be fetched.", f"The server says {answer.status_code}.")
     return answer
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from dogbreed_cli import image_files
 from dogbreed_cli.errors import DogbreedError, UsageError
 from dogbreed_cli.masking import hide_url, hide_urls
+
+if TYPE_CHECKING:
+    from requests import Response
 
 SUFFIXES = set().union(*image_files.SUFFIXES.values())
 # What every endpoint takes: a serverless one less than the 6 MiB of the others.
@@ -120,25 +123,40 @@ def download(url: str, check: Check | None = None) -> bytes:
     import requests
 
     end = time.monotonic() + DOWNLOAD_SECONDS
+    check = check or check_address
+    check(url)
+    try:
+        with request(url, check, TIMEOUT_SECONDS) as response:
+            response.raise_for_status()
+            data = bytearray()
+            for chunk in response.iter_content(2**16):
+                data += chunk
+                if len(data) > MAX_READ:
+                    raise DogbreedError(f"larger than {MAX_READ >> 20} MB")
+                if time.monotonic() > end:
+                    raise DogbreedError(f"not there after {DOWNLOAD_SECONDS} s")
+            return bytes(data)
+    except requests.TooManyRedirects as error:
+        raise DogbreedError(str(error)) from None
+    except (requests.RequestException, ValueError) as error:
+        raise DogbreedError(f"cannot be fetched: {hide_urls(str(error))}") from None
+
+
+def request(url: str, check: Check, timeout: float, headers: Mapping[str, str] | None = None) -> Response:
+    """The answer, its body not yet read. The caller has checked `url`; `check` is asked for every redirect.
+
+    Raises requests.RequestException, TooManyRedirects among them, and what `check` raises.
+    """
+    import requests
+
     for _ in range(1 + MAX_REDIRECTS):
-        (check or check_address)(url)
-        try:
-            with requests.get(url, stream=True, timeout=TIMEOUT_SECONDS, allow_redirects=False) as response:
-                if response.is_redirect:
-                    url = requests.compat.urljoin(url, response.headers["Location"])
-                    continue
-                response.raise_for_status()
-                data = bytearray()
-                for chunk in response.iter_content(2**16):
-                    data += chunk
-                    if len(data) > MAX_READ:
-                        raise DogbreedError(f"larger than {MAX_READ >> 20} MB")
-                    if time.monotonic() > end:
-                        raise DogbreedError(f"not there after {DOWNLOAD_SECONDS} s")
-                return bytes(data)
-        except (requests.RequestException, ValueError) as error:
-            raise DogbreedError(f"cannot be fetched: {hide_urls(str(error))}") from None
-    raise DogbreedError(f"more than {MAX_REDIRECTS} redirects")
+        response = requests.get(url, headers=headers, stream=True, timeout=timeout, allow_redirects=False)
+        if not response.is_redirect:
+            return response
+        response.close()
+        url = requests.compat.urljoin(url, response.headers["Location"])
+        check(url)
+    raise requests.TooManyRedirects(f"more than {MAX_REDIRECTS} redirects")
 
 
 def allow_any_address(url: str) -> None:

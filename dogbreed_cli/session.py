@@ -186,18 +186,9 @@ class AwsSession(Session):
         return self.boto.client(service, config=settings)
 
     def open_store(self, bucket: str) -> Any:
-        from obstore.auth.boto3 import Boto3CredentialProvider
-        from obstore.store import S3Store
+        from dogbreed_cli.storage import open_store
 
-        endpoint = self.client("s3").meta.endpoint_url
-        return S3Store(
-            bucket,
-            endpoint=endpoint,
-            virtual_hosted_style_request=False,
-            client_options={"allow_http": endpoint.startswith("http:")},
-            retry_config={"max_retries": 0},  # boto3 tries again
-            credential_provider=Boto3CredentialProvider(self.boto),
-        )
+        return open_store(self.boto, self.client("s3").meta.endpoint_url, bucket)
 
     @cached_property
     def account(self) -> str:

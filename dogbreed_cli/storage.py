@@ -89,6 +89,21 @@ def put_file(client: Any, path: Path, bucket: str, key: str, content_type: str =
     return make_s3_uri(bucket, key)
 
 
+def open_store(boto: Any, endpoint: str, bucket: str) -> Any:
+    """obstore's client of a bucket, with the credentials of a boto3 session."""
+    from obstore.auth.boto3 import Boto3CredentialProvider
+    from obstore.store import S3Store
+
+    return S3Store(
+        bucket,
+        endpoint=endpoint,
+        virtual_hosted_style_request=False,
+        client_options={"allow_http": endpoint.startswith("http:")},
+        retry_config={"max_retries": 0},  # put_bytes has boto3 try again
+        credential_provider=Boto3CredentialProvider(boto),
+    )
+
+
 class Put(NamedTuple):
     etag: str  # without the quotes
     is_slowed: bool  # it took more than one try

@@ -1,5 +1,6 @@
 """storage.py against an S3 server (moto) over HTTP: what is fetched, kept and deleted, and whose bucket it is."""
 
+import hashlib
 import threading
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -137,3 +138,50 @@ def test_addresses():
     for wrong in ("b/key", "https://b/key", "s3:///key"):
         with pytest.raises(UsageError):
             storage.parse_s3_uri(wrong)
+
+
+# ---- put_bytes: an object that obstore wrote is the one that boto3 would have, and boto3 steps in
+
+BODY = b"a dog" * 4000
+KEYS = [
+    "a/b c.jpg",
+    "a/\u00e9\u72ac.jpg",
+    "a/x#1?%.jpg",
+    "a/[{~}]'\"\\.jpg",
+    "a/*+&=;:,@!$().jpg",
+    "a//b.jpg",
+    "a/../b.jpg",
+]
+
+
+def open_store(endpoint: str, bucket: str):
+    boto = boto3.Session("test", "test", region_name="us-east-1")
+    return storage.open_store(boto, endpoint, bucket)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_any_key_is_written_as_it_is(client, s3_endpoint, bucket, key: str) -> None:
+    put = storage.put_bytes(client, open_store(s3_endpoint, bucket), BODY, bucket, key, "image/jpeg")
+    assert put.etag == hashlib.md5(BODY, usedforsecurity=False).hexdigest()
+    assert [found["Key"] for found in client.list_objects_v2(Bucket=bucket)["Contents"]] == [key]
+    answer = client.get_object(Bucket=bucket, Key=key)
+    assert (answer["Body"].read(), answer["ContentType"]) == (BODY, "image/jpeg")
+
+
+def test_obstore_is_what_sends(client, s3_endpoint, bucket) -> None:
+    requests = count_requests(client)
+    put = storage.put_bytes(client, open_store(s3_endpoint, bucket), BODY, bucket, "a.jpg", "image/jpeg")
+    assert not requests and not put.is_slowed
+
+
+def test_boto3_sends_what_obstore_does_not_get_through(client, bucket) -> None:
+    put = storage.put_bytes(client, open_store("http://127.0.0.1:9", bucket), BODY, bucket, "a.jpg", "image/jpeg")
+    assert put.is_slowed
+    assert client.get_object(Bucket=bucket, Key="a.jpg")["Body"].read() == BODY
+
+
+def test_a_refusal_has_the_service_s_words(client, s3_endpoint) -> None:
+    with pytest.raises(DogbreedError, match=r"NoSuchBucket|does not exist"), storage.explain_s3_errors("Sending a.jpg"):
+        storage.put_bytes(
+            client, open_store(s3_endpoint, "nobodys-bucket"), BODY, "nobodys-bucket", "a.jpg", "image/jpeg"
+        )
