@@ -88,7 +88,7 @@ class Handler(BaseHTTPRequestHandler):
     server_version, sys_version = "dogbreed-local", ""
     timeout = SECONDS_OF_SILENCE
     disable_nagle_algorithm = True
-    wbufsize = 1 << 16
+    rbufsize = wbufsize = 1 << 16  # a picture in one read, an answer in one write
 
     def parse_request(self) -> bool:
         self.awaits_continue = False

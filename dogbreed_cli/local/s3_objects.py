@@ -58,8 +58,9 @@ class Objects:
                 placed = self.store.place(
                     bucket, key, source, digest, chosen_headers(request), request.get("Metadata", {})
                 )
-        finally:
+        except BaseException:
             source.unlink(missing_ok=True)
+            raise
         return {"ETag": placed.etag}
 
     def _check_write(self, request: dict[str, Any]) -> None:

@@ -74,9 +74,10 @@ class Store:
             os.close(file)
 
     def temporary(self) -> Path:
-        path = self.folder / ".tmp" / uuid.uuid4().hex
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
+        folder = self.folder / ".tmp"
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+        return folder / uuid.uuid4().hex
 
     def receive(self, body: BinaryIO) -> tuple[Path, str]:
         """Write a stream to a file of its own: (file, MD5 in hex)."""
@@ -149,7 +150,7 @@ class Store:
 
     def remember(self, bucket: str, key: str, description: Description) -> None:
         path, temporary = Path(self._describing(bucket, key)), self.temporary()
-        temporary.write_text(json.dumps(asdict(description)))
+        temporary.write_bytes(json.dumps(vars(description)).encode())
         try:
             temporary.replace(path)
         except FileNotFoundError:
