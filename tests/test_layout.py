@@ -18,7 +18,8 @@ ENTRYPOINTS = sorted((ROOT / "entrypoints").glob("*.py"))
 
 # Lowest first. A module imports of its own layer and of those below it.
 LAYERS = [
-    {"errors", "breeds", "cartoon_dog", "options", "weights", "cache", "names", "parallel", "value_types"},
+    {"errors", "options", "value_types", "weights", "whole_files"},
+    {"breeds", "cartoon_dog", "cache", "names", "parallel"},
     {"masking"},
     {"hyperparameters"},
     {"sections", "aws_meanings"},
@@ -40,10 +41,10 @@ LAYERS = [
 # Arrows that a layer alone would allow, or would not: who may import what, of dogbreed_cli.
 ONLY = {
     # an s3:// URI's parts, an archive's safe unpacking
-    "local": {"local", "errors", "storage", "source", "checks", "cache", "weights"},
-    "storage": {"aws_errors", "parallel", "errors"},
+    "local": {"local", "errors", "storage", "source", "checks", "cache", "weights", "whole_files"},
+    "storage": {"aws_errors", "parallel", "errors", "whole_files"},
     "source": {"storage", "errors"},
-    "report": {"report", "errors"},
+    "report": {"report", "errors", "whole_files"},
     "errors": set(),
     "masking": set(),
     "aws_errors": {"aws_meanings", "errors", "masking"},

@@ -301,7 +301,7 @@ def test_a_group_that_ignores_sigterm_is_killed_after_the_grace(tmp_path: Path) 
 
 
 def test_a_program_never_starts_whose_group_was_not_written_down(tmp_path: Path) -> None:
-    (tmp_path / "group.json.tmp").mkdir()  # so it cannot be written
+    (tmp_path / "group.json").mkdir()  # so it cannot be written
     with pytest.raises(IsADirectoryError):
         group.Group(["/bin/sh", "-c", "touch started; sleep 60"], tmp_path, {"PATH": os.defpath}, print)
     wait_for(lambda: not [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE], 5)
