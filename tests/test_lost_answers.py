@@ -11,7 +11,8 @@ from typing import Any
 import boto3
 import pytest
 from botocore.stub import Stubber
-from test_requests import INPUTS, SITE, settings
+from sent_requests import INPUTS, SITE
+from settings import settings
 
 from dogbreed_cli import jobs, requests, resources
 from dogbreed_cli.commands.teardown import stop

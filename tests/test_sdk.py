@@ -16,7 +16,8 @@ import pytest
 from botocore.config import Config
 from failing_aws import failing_aws
 from moto.server import ThreadedMotoServer
-from test_requests import CLOSED, EARLIER, FULL, INPUTS, JOB, SITE, WITH_WEIGHTS, serving, settings
+from sent_requests import CLOSED, EARLIER, FULL, INPUTS, JOB, SITE, WITH_WEIGHTS, serving
+from settings import settings
 
 from dogbreed_cli import requests, sdk
 from dogbreed_cli.aws_errors import explain
