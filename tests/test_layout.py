@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import botocore.session
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -18,7 +19,7 @@ ENTRYPOINTS = sorted((ROOT / "entrypoints").glob("*.py"))
 
 # Lowest first. A module imports of its own layer and of those below it.
 LAYERS = [
-    {"errors", "options", "value_types", "weights", "whole_files"},
+    {"errors", "options", "tags", "value_types", "weights", "whole_files"},
     {"breeds", "cartoon_dog", "cache", "names", "parallel"},
     {"masking"},
     {"hyperparameters"},
@@ -44,11 +45,11 @@ ONLY = {
     "local": {"local", "errors", "storage", "source", "checks", "cache", "weights", "whole_files"},
     "storage": {"aws_errors", "parallel", "errors", "whole_files"},
     "source": {"storage", "errors"},
-    "report": {"report", "errors", "whole_files"},
+    "report": {"report", "errors", "tags", "whole_files"},
     "errors": set(),
     "masking": set(),
     "aws_errors": {"aws_meanings", "errors", "masking"},
-    "requests": {"config", "sections", "debugger_requests", "hyperparameters"},
+    "requests": {"config", "sections", "debugger_requests", "hyperparameters", "tags"},
     "session": {"local", "config", "console", "errors", "requests", "sdk", "checks", "preflight", "storage", "names"},
     "checks": {"aws_errors", "errors"},
     "policies": set(),
@@ -131,6 +132,15 @@ def test_entrypoints_and_the_package_do_not_know_each_other() -> None:
         assert not [name for name in imports(path) if name.startswith("dogbreed_cli")], path
     for path in MODULES:
         assert not [name for name in imports(path) if name.split(".")[0] in theirs | {"entrypoints"}], path
+
+
+def test_a_request_s_limit_is_aws_s_wherever_it_stands() -> None:
+    """In the local endpoint's server, for whatever model, and in ours, for whatever server: neither can import it."""
+    model = botocore.session.get_session().get_service_model("sagemaker-runtime")
+    wanted = model.operation_model("InvokeEndpoint").input_shape.members["Body"].metadata["max"]
+    for path in (ROOT / "entrypoints" / "serve.py", PACKAGE / "local" / "serving_app.py"):
+        limits = re.findall(r"^MOST_BYTES = ([\d_]+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+        assert [int(limit) for limit in limits] == [wanted], path
 
 
 def test_the_package_imports_nothing_of_the_container_image() -> None:

@@ -18,6 +18,7 @@ from settings import settings
 
 from dogbreed_cli import hyperparameters, requests
 from dogbreed_cli.local import wire
+from dogbreed_cli.tags import TUNING_JOB_TAG
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 
@@ -63,7 +64,7 @@ def test_training(assignments: tuple[str, ...], inputs: requests.Inputs, site: r
     config = settings(*assignments)
     name = f"{config.project.name}-train-261122-194300"
     request = requests.training(
-        config, site, inputs, name, {"lr": 0.01, "batch-size": 16}, {requests.TUNING_JOB_TAG: "dogbreed-tune-1"}
+        config, site, inputs, name, {"lr": 0.01, "batch-size": 16}, {TUNING_JOB_TAG: "dogbreed-tune-1"}
     )
     check("CreateTrainingJob", request)
     assert not list(falsy(request)), "sagemaker.core would drop it"
@@ -212,7 +213,7 @@ def test_jobs_that_do_the_same_share_their_checkpoints() -> None:
 def test_everything_carries_the_tag() -> None:
     config = settings("project.name=dogs")
     made = [
-        requests.training(config, SITE, INPUTS, "j", {}, {requests.TUNING_JOB_TAG: "tuning-1"}),
+        requests.training(config, SITE, INPUTS, "j", {}, {TUNING_JOB_TAG: "tuning-1"}),
         requests.tuning(config, SITE, INPUTS, "j"),
         *serving(config, SITE, "j").values(),
     ]
@@ -249,9 +250,7 @@ def test_snapshot(kind: str) -> None:
     noun, _, full = kind.partition("-")
     config, site = (settings(*FULL), CLOSED) if full else (settings(), SITE)
     if noun == "training":
-        request = requests.training(
-            config, site, INPUTS, JOB, {"lr": 0.003}, {requests.TUNING_JOB_TAG: "dogbreed-tune-1"}
-        )
+        request = requests.training(config, site, INPUTS, JOB, {"lr": 0.003}, {TUNING_JOB_TAG: "dogbreed-tune-1"})
     elif noun == "tuning":
         request = requests.tuning(config, site, WITH_WEIGHTS, "dogbreed-tune-261122-194300", [EARLIER])
     else:

@@ -21,6 +21,7 @@ from dogbreed_cli.options import Limit
 from dogbreed_cli.pricing import open_prices
 from dogbreed_cli.rule_watch import RuleWatch, rule_option
 from dogbreed_cli.source import find_commit
+from dogbreed_cli.tags import COMMIT_TAG, TUNING_JOB_TAG
 from dogbreed_cli.waiting import check_attach, command_line, detachable, wait_options
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def train(
             app.console.note(f"best of {tuning_job}: {say_values(hyperparameters)}")
         given = {"lr": options["lr"], "batch-size": options["batch_size"], "epochs": options["epochs"]}
         hyperparameters |= {key: value for key, value in given.items() if value is not None}
-        origin = {requests.TUNING_JOB_TAG: tuning_job, requests.COMMIT_TAG: find_commit()}
+        origin = {TUNING_JOB_TAG: tuning_job, COMMIT_TAG: find_commit()}
         made_from = {tag: value for tag, value in origin.items() if value}
         site = session.training_site()
         manifest = find_manifest(config, session)
