@@ -78,7 +78,7 @@ def draw(ranges: dict[str, Any], count: int, strategy: str = "Random", seed: int
         "ResourceLimits": {"MaxNumberOfTrainingJobs": count},
         **({} if seed is None else {"RandomSeed": seed}),
     }
-    study = tuning.create_study(config, {}, parameters)
+    study = tuning.create_study(config, {})
     if strategy == "Grid":
         tuning.enqueue_grid(study, parameters, seed)
     found = []

@@ -54,7 +54,7 @@ def test_bayesian_closes_in() -> None:
             "ResourceLimits": {"MaxNumberOfTrainingJobs": 40},
             "RandomSeed": 0,
         }
-        study = tuning.create_study(config, {}, parameters)
+        study = tuning.create_study(config, {})
         for _ in range(40):
             trial = study.ask({key: parameter.distribution for key, parameter in parameters.items()})
             away = abs(math.log10(trial.params["lr"]) + 1)

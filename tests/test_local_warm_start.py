@@ -75,13 +75,13 @@ def test_parents_trials_are_told_to_the_study(machine: Machine) -> None:
     machine.ended_tuning("told")
     parameters = tuning.read_ranges({"ContinuousParameterRanges": [LR], "IntegerParameterRanges": [BATCH]})
     config = request(machine, "x")["HyperParameterTuningJobConfig"]
-    study = tuning.create_study(config, {}, parameters)
+    study = tuning.create_study(config, {})
     record = {"WarmStartConfig": {"ParentHyperParameterTuningJobs": [{"HyperParameterTuningJobName": "told"}]}}
     tuning.warm_start(study, parameters, SageMaker(machine.home), record)
     assert sorted(trial.values[0] for trial in study.trials) == pytest.approx(
         sorted(map(score, machine.trials("told")))
     )
     narrow = {"ContinuousParameterRanges": [{**LR, "MinValue": "0.9999"}], "IntegerParameterRanges": [BATCH]}
-    study = tuning.create_study(config, {}, parameters)
+    study = tuning.create_study(config, {})
     tuning.warm_start(study, tuning.read_ranges(narrow), SageMaker(machine.home), record)
     assert study.trials == []
