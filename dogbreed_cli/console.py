@@ -256,7 +256,6 @@ def fit_line(line: str, width: int) -> str:
 def table(columns: list[str], rows: list[list[str]], title: str | None = None) -> RenderableType:
     """A plain table of text cells. Names stay whole where the terminal has room for them."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
@@ -265,22 +264,20 @@ def table(columns: list[str], rows: list[list[str]], title: str | None = None) -
     needed = sum(words) + GAP * (len(columns) - 1)
 
     class WholeWords(Table):
-        """Not wrapped where there is no blank: of a column that must be narrower rich would cut the text, not fold it.
-
-        Whether it must be is known only here, with the terminal's width.
-        """
-
         def __rich_console__(self, console: Any, options: Any) -> Any:
+            # Only here the width is known; where it is too little, rich would cut what it may not wrap.
             for column, cells in zip(self.columns, by_column, strict=True):
                 column.no_wrap = needed <= options.max_width and not any(" " in cell for cell in cells)
-            return super().__rich_console__(console, options)
+            yield ""
+            yield from super().__rich_console__(console, options)
+            yield ""
 
     drawn = WholeWords(box=SIMPLE_HEAD, title=title, title_justify="left", padding=(0, GAP - 1, 0, 0), show_edge=False)
     for column in columns:
         drawn.add_column(column, overflow="fold")
     for row in rows:
         drawn.add_row(*(Text(cell) for cell in row))
-    return Group("", drawn, "")
+    return drawn
 
 
 def human_size(size: float) -> str:

@@ -11,6 +11,7 @@ from serving_machine import add_training_job, document, invoke
 from dogbreed_cli import requests
 from dogbreed_cli.config import Config
 from dogbreed_cli.local.logs import Logs
+from dogbreed_cli.waiting import Patience
 
 
 def test_what_cannot_be_is_said_with_the_next_step(trained: Machine, dogs: Path) -> None:
@@ -76,3 +77,14 @@ def test_teardown_takes_no_log_of_a_project_whose_name_begins_alike(trained: Mac
     removed = document("teardown", "--logs", "--yes")["removed"]
     assert [item["name"] for item in removed] == ["/aws/sagemaker/Endpoints/dogbreed-endpoint"]
     assert document("teardown", "--logs", "--dry-run")["planned"] == []
+
+
+def test_patience_begins_with_the_first_look() -> None:
+    """A command's wait is counted without what it prepares, and without a person who thinks about a question."""
+    patience = Patience(0.2)
+    time.sleep(0.25)
+    assert not patience.is_over
+    time.sleep(0.25)
+    assert patience.is_over
+    assert Patience(0).is_over
+    assert not Patience(None).is_over
