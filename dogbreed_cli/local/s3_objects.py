@@ -50,16 +50,12 @@ class Objects:
         bucket, key = request["Bucket"], request["Key"]
         self.store.bucket(bucket)
         check_key(key)
-        source, digest = self.store.receive(request["Body"])
-        try:
+        with self.store.received(request["Body"]) as (source, digest):
             check_md5(request, digest)
             with self.store.lock(bucket):
                 self._check_write(request)
-                placed = self.store.place(
-                    bucket, key, source, digest, chosen_headers(request), request.get("Metadata", {})
-                )
-        finally:
-            source.unlink(missing_ok=True)
+                headers, metadata = chosen_headers(request), request.get("Metadata", {})
+                placed = self.store.place(bucket, key, source, digest, headers, metadata)
         return {"ETag": placed.etag}
 
     def _check_write(self, request: dict[str, Any]) -> None:
@@ -135,12 +131,10 @@ class Objects:
             )
             raise AwsError("InvalidRequest", message)
         file, description = self.store.open(from_bucket, from_key)
-        with file:
-            source, digest = self.store.receive(file)
         headers, metadata = description.headers, description.metadata
         if replaces:
             headers, metadata = chosen_headers(request), request.get("Metadata", {})
-        with self.store.lock(bucket):
+        with file, self.store.received(file) as (source, digest), self.store.lock(bucket):
             placed = self.store.place(bucket, key, source, digest, headers, metadata)
         return {"CopyObjectResult": {"ETag": placed.etag, "LastModified": last_modified(placed)}}
 
