@@ -182,6 +182,12 @@ def test_the_demo_only_types_the_word() -> None:
 # ---- files
 
 
+def test_no_test_is_imported_by_another() -> None:
+    """What several share lies in a module of its own, which no run of tests collects twice."""
+    tests = sorted((ROOT / "tests").glob("*.py"))
+    assert [path.name for path in tests for name in imports(path) if name.startswith("test_")] == []
+
+
 def test_files_are_short() -> None:
     code = [path for path in tracked() if path.suffix == ".py"]
     assert [str(path.relative_to(ROOT)) for path in code if len(path.read_text().splitlines()) > MAX_LINES] == []
