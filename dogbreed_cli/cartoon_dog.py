@@ -262,15 +262,12 @@ class CartoonDog:
         tilt = self.random.uniform(-0.12, 0.12)
         if b.ears in ("floppy", "long", "curly"):
             long = {"floppy": 0.62, "long": 0.92, "curly": 0.8}[b.ears] * r
-            for x, turn in ((hx - r * 0.82, -0.28 + tilt), (hx + r * 0.52, 0.2 + tilt)):
-                if b.ears == "curly" or x < hx:
-                    at = (x, hy + r * 0.45 - long * 0.72)
-                    if b.ears == "curly" and x < hx:
-                        self._draw_cluster(pen, *at, 0.13, INK, 0.014)
-                        self._draw_cluster(pen, *at, 0.13, ear, 0.0)
-                    elif x < hx:
-                        pen.oval(*at, r * 0.4 + 0.014, long + 0.014, INK, turn)
-                        pen.oval(*at, r * 0.4, long, ear, turn)
+            x, low = hx - r * 0.82, hy + r * 0.45 - long * 0.72
+            for colour, grow in ((INK, 0.014), (ear, 0.0)):
+                if b.ears == "curly":
+                    self._draw_cluster(pen, x, low, 0.13, colour, grow)
+                else:
+                    pen.oval(x, low, r * 0.4 + grow, long + grow, colour, tilt - 0.28)
         else:
             for side in (-0.62, 0.42):
                 x, low = hx + side * r, hy + r * 0.78

@@ -259,13 +259,15 @@ def table(columns: list[str], rows: list[list[str]], title: str | None = None) -
     from rich.table import Table
     from rich.text import Text
 
+    by_column = list(zip(columns, *rows, strict=True))
+    words = (max((len(word) for cell in cells for word in cell.split()), default=0) for cells in by_column)
+    needed = sum(words) + GAP * (len(columns) - 1)
+
     class WholeWords(Table):
         def __rich_console__(self, console: Any, options: Any) -> Any:
-            cells = [[column, *(row[place] for row in rows)] for place, column in enumerate(columns)]
-            least = sum(max(len(word) for cell in column for word in cell.split() or [""]) for column in cells)
-            if least + GAP * (len(columns) - 1) <= options.max_width:
-                for drawn, column in zip(self.columns, cells, strict=True):
-                    drawn.no_wrap = not any(" " in cell for cell in column)
+            # Only here the width is known; where it is too little, rich would cut what it may not wrap.
+            for column, cells in zip(self.columns, by_column, strict=True):
+                column.no_wrap = needed <= options.max_width and not any(" " in cell for cell in cells)
             yield ""
             yield from super().__rich_console__(console, options)
             yield ""

@@ -22,15 +22,10 @@ class App:
 
     def config(self, **sections: Mapping[str, Any]) -> Config:
         """The settings, under the command's own options: `app.config(tune={"max_jobs": 4})`. None means not given."""
-        from dogbreed_cli.config import load
-
-        return load(self.config_file, self.all_flags(sections))
-
-    def all_flags(self, sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-        from dogbreed_cli.config import merge
+        from dogbreed_cli.config import load, merge
 
         given = {name: {k: v for k, v in keys.items() if v is not None} for name, keys in sections.items()}
-        return merge(self.flags, {name: keys for name, keys in given.items() if keys})
+        return load(self.config_file, merge(self.flags, {name: keys for name, keys in given.items() if keys}))
 
     def session(self, config: Config) -> Session:
         from dogbreed_cli.session import open_session

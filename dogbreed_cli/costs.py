@@ -205,12 +205,13 @@ def check_budget(
     """
     if cost is None or budget is None:
         return
-    endpoint = isinstance(cost, EndpointCost)
-    most = cost.usd_per_day if isinstance(cost, EndpointCost) else cost.max_usd
-    limit = say_usd(budget) + (" a day" if endpoint else "")
+    if isinstance(cost, EndpointCost):
+        most, a_day, less = cost.usd_per_day, " a day", "fewer instances"
+    else:
+        most, a_day, less = cost.max_usd, "", "a shorter max_run, fewer jobs or instances"
     if most is None:
         raise LimitExceeded(
-            f"what this may cost is unknown, so a budget of {limit} cannot be kept",
+            f"what this may cost is unknown, so a budget of {say_usd(budget)}{a_day} cannot be kept",
             cost.price.source,
             "leave out --budget, or choose instances whose price is known (AWS tells with pricing:GetProducts)",
         )
@@ -219,9 +220,8 @@ def check_budget(
         most += features_cost.max_usd or 0.0
         why = f"the features job: {say_basis(features_cost)}; then: {why}"
     if most > budget:
-        less = "fewer instances" if endpoint else "a shorter max_run, fewer jobs or instances"
         raise LimitExceeded(
-            f"this may cost {say_most(most)}{' a day' if endpoint else ''}, the budget is {limit}",
+            f"this may cost {say_most(most)}{a_day}, the budget is {say_usd(budget)}{a_day}",
             why,
             f"allow {less}, choose a cheaper instance type, or raise --budget",
         )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dogbreed_cli import answers, autoscaling, endpoint_requests, expiry, jobs, resources
 from dogbreed_cli.console import human_time
 from dogbreed_cli.errors import DogbreedError, Interrupted, JobFailed, WaitTimedOut
-from dogbreed_cli.waiting import detachable
+from dogbreed_cli.waiting import Patience, detachable
 
 if TYPE_CHECKING:
     from dogbreed_cli.config import Config
@@ -53,7 +53,7 @@ class Terms:
 
     again: str  # the command that goes on with it
     wait: bool
-    timeout: float | None
+    patience: Patience
     ends_at: datetime | None
     picture: Picture | None
 
@@ -88,7 +88,7 @@ def bring_up(
                 expiry.set_end(session, wanted.name, terms.ends_at)
             create_missing(session, "endpoint", wanted.endpoint, made)
         with detachable(terms.again):
-            described = require_there(wanted.name, follow(app, session, wanted.name, terms.wait, terms.timeout))
+            described = require_there(wanted.name, follow(app, session, wanted.name, terms.wait, terms.patience))
         if terms.wait:
             require_served(app, session, described, wanted.config_name)
             with rolled_back(app, session, wanted.name, before):
@@ -99,7 +99,7 @@ def bring_up(
 
 
 def settle(
-    app: App, session: Session, config: Config, wanted: Wanted, wait: bool, timeout: float | None
+    app: App, session: Session, config: Config, wanted: Wanted, wait: bool, patience: Patience
 ) -> dict[str, Any] | None:
     """The endpoint when nothing moves it any more; None where there is none.
 
@@ -115,11 +115,11 @@ def settle(
         if not wait:
             raise DogbreedError(f"endpoint {name} is {found['EndpointStatus']}", fix="leave out --no-wait")
         app.console.note(f"endpoint {name} is {found['EndpointStatus']}: that has to end first")
-        found = follow(app, session, name, wait, timeout)
+        found = follow(app, session, name, wait, patience)
     return found
 
 
-def follow(app: App, session: Session, name: str, wait: bool, timeout: float | None) -> dict[str, Any] | None:
+def follow(app: App, session: Session, name: str, wait: bool, patience: Patience) -> dict[str, Any] | None:
     """Stages until the endpoint moves no more. None when it is gone."""
     client, started, told = session.client("sagemaker"), time.monotonic(), ""
     with app.console.live() as redraw:
@@ -130,8 +130,8 @@ def follow(app: App, session: Session, name: str, wait: bool, timeout: float | N
                 app.console.note(f"[{took}] {told}" + (f": {STAGES[told]}" if told in STAGES else ""))
             if not wait or told not in resources.MOVING:
                 return described
-            if timeout is not None and time.monotonic() - started > timeout:
-                raise WaitTimedOut(f"endpoint {name} is still {told} after {timeout:g} s", "it goes on")
+            if patience.is_over:
+                raise WaitTimedOut(f"endpoint {name} is still {told} after {patience.seconds:g} s", "it goes on")
             redraw(f"{told} for {took}")
             time.sleep(session.poll_seconds)
     return None
@@ -184,7 +184,7 @@ def rolled_back(app: App, session: Session, name: str, before: dict[str, Any] | 
         if before:
             app.console.note(f"back to {before['EndpointConfigName']}")
             resources.update_endpoint(session.client("sagemaker"), name, before["EndpointConfigName"])
-            follow(app, session, name, wait=True, timeout=None)
+            follow(app, session, name, True, Patience(None))
         raise
 
 

@@ -17,7 +17,8 @@ import click
 from dogbreed_cli import features_requests, jobs
 from dogbreed_cli.costs import JobCost, price_training, say_cost
 from dogbreed_cli.errors import JobFailed, UsageError, WaitTimedOut, interrupted
-from dogbreed_cli.following import Patience, follow
+from dogbreed_cli.following import follow
+from dogbreed_cli.inputs import find_inputs, find_manifest
 from dogbreed_cli.requests import Inputs, Site
 from dogbreed_cli.weights import kind_of
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from dogbreed_cli.pricing import PriceList
     from dogbreed_cli.session import Session
     from dogbreed_cli.sync import Manifest
+    from dogbreed_cli.waiting import Patience
 
 # Changes when entrypoints/extract.py makes other features of the same images, or writes them otherwise.
 VERSION = 2
@@ -53,15 +55,11 @@ def features_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def plan_features(
-    config: Config,
-    session: Session,
-    site: Site,
-    inputs: Inputs,
-    manifest: Manifest,
-    varied: set[str],
-    prices: PriceList | None,
+    config: Config, session: Session, site: Site, varied: set[str], prices: PriceList | None
 ) -> FeaturesPlan:
     """Looks, and creates nothing. `varied` are hyperparameters that are not the config's."""
+    manifest = find_manifest(config, session)
+    inputs = find_inputs(config, session, site, manifest)
     why = why_none(config, manifest, varied)
     if config.train.optimizer == "lbfgs" and (why or config.train.unfreeze != "none"):
         why = why or f"train.unfreeze is {config.train.unfreeze}"
@@ -202,7 +200,7 @@ def features_job_of(request: Mapping[str, Any]) -> str | None:
     return None
 
 
-def as_members(request: Mapping[str, Any], cost: JobCost | None = None) -> dict[str, Any]:
-    """For a command's JSON."""
-    name = features_job_of(request)
-    return {**({"features_job": name} if name else {}), **({"features_cost": cost} if cost else {})}
+def as_members(request: Mapping[str, Any], cost: JobCost | None, features_cost: JobCost | None) -> dict[str, Any]:
+    """For a command's JSON: the features job that a request or description names, and what is known of the costs."""
+    members = {"features_job": features_job_of(request), "features_cost": features_cost, "cost": cost}
+    return {name: value for name, value in members.items() if value is not None}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dogbreed_cli import jobs
@@ -18,22 +17,11 @@ if TYPE_CHECKING:
     from dogbreed_cli.context import App
     from dogbreed_cli.rule_watch import RuleWatch
     from dogbreed_cli.session import Session
+    from dogbreed_cli.waiting import Patience
 
 # The toolkit prints its whole environment first; the script's own words begin after this line and the command.
 SCRIPT_STARTS = "Invoking script with the following command"
 TOOLKIT_LINE = "sagemaker-training-toolkit"
-
-
-@dataclass
-class Patience:
-    """How long a command waits, for all jobs that it waits for together. None: to the end."""
-
-    seconds: float | None
-    began: float = field(default_factory=time.monotonic)
-
-    @property
-    def is_over(self) -> bool:
-        return self.seconds is not None and time.monotonic() - self.began > self.seconds
 
 
 def poll(describe: Callable[[], Mapping[str, Any]], status: str, seconds: float, patience: Patience) -> Iterator[Any]:

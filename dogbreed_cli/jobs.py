@@ -11,7 +11,7 @@ from typing import Any
 
 from dogbreed_cli.aws_errors import explain_failure
 from dogbreed_cli.errors import DogbreedError, JobFailed, NotFound, UsageError, interrupted
-from dogbreed_cli.requests import TAG
+from dogbreed_cli.tags import TAG
 
 ENDED = ("Completed", "Failed", "Stopped")
 RUNNING = ("InProgress", "Stopping")

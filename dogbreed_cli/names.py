@@ -7,7 +7,6 @@ meanwhile may still be offered, one that somebody else just made is not. They de
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import click
 
 from dogbreed_cli.cache import cache_folder
+from dogbreed_cli.whole_files import written_beside
 
 FOLDERS, NAMES = 50, 100
 # SageMaker's member -> what completion calls it.
@@ -74,9 +74,8 @@ def remember(found: Iterable[Mapping[str, Any]], forgotten: Iterable[str] = ()) 
     with suppress(OSError):
         path = cache_folder() / "names.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(f".{os.getpid()}.tmp")
-        beside.write_text(json.dumps({**kept, here: names}))
-        beside.replace(path)
+        with written_beside(path) as beside:
+            beside.write_text(json.dumps({**kept, here: names}))
 
 
 def read() -> dict[str, Names]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from dogbreed_cli.cache import cache_folder
+from dogbreed_cli.whole_files import written_beside
 
 if TYPE_CHECKING:
     from dogbreed_cli.session import Session
@@ -166,14 +166,10 @@ def read_kept() -> dict[str, KeptPrice]:
 
 
 def keep(key: str, kept: KeptPrice) -> None:
-    """Written beside, then renamed. Where nothing can be kept, it is asked for again next time."""
+    """Where nothing can be kept, it is asked for again next time."""
     entries = {name: (one.usd_per_hour, one.asked.isoformat()) for name, one in {**read_kept(), key: kept}.items()}
     file = kept_file()
-    beside = file.with_name(f".{file.name}.{os.getpid()}.partial")
-    try:
+    with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(json.dumps(entries), encoding="utf-8")
-        beside.replace(file)
-    except OSError:
-        with suppress(OSError):  # nor is there anything to remove where nothing can be written
-            beside.unlink()
+        with written_beside(file) as beside:
+            beside.write_text(json.dumps(entries), encoding="utf-8")

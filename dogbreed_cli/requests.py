@@ -17,14 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from dogbreed_cli.debugger_requests import aws_debugging, debugged, profiled
 from dogbreed_cli.hyperparameters import encode
+from dogbreed_cli.tags import TAG
 
 if TYPE_CHECKING:
     from dogbreed_cli.config import Config
     from dogbreed_cli.sections import Range, Tune
 
-TAG = "dogbreed:project"
-TUNING_JOB_TAG = "dogbreed:tuning-job"
-COMMIT_TAG = "dogbreed:git-commit"
 NUMBER = r"([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)"
 METRICS = ("train:loss", "validation:loss", "validation:accuracy", "test:loss", "test:accuracy")
 SCRIPT = "train.py"

@@ -1,7 +1,7 @@
-"""Pack the entry points as sourcedir.tar.gz; unpack and look into archives that others made (model.tar.gz).
+"""Pack the entry points as sourcedir.tar.gz; unpack archives that others made (output.tar.gz).
 
 uri = upload_source(client, bucket, "dogbreed/source")
-unpack(Path("model.tar.gz"), Path("model"))
+unpack(Path("output.tar.gz"), Path("output"))
 """
 
 import contextlib
@@ -16,7 +16,6 @@ import subprocess
 import tarfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,14 +24,6 @@ from dogbreed_cli.errors import DogbreedError
 ARCHIVE = "sourcedir.tar.gz"
 MAX_BYTES = 16 * 2**30  # of an unpacked archive
 MAX_MEMBERS = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A file in an archive: its path there and its bytes unpacked."""
-
-    name: str
-    size: int
 
 
 def find_entrypoints() -> Path:
@@ -81,24 +72,6 @@ def upload_source(
             body = pack(folder or find_entrypoints(), leave_out)
             client.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/gzip")
     return uri
-
-
-def list_members(archive: Path) -> tuple[Member, ...]:
-    """The files of an archive, in its order."""
-    with _open(archive) as tar:
-        return tuple(Member(member.name.removeprefix("./"), member.size) for member in tar if member.isfile())
-
-
-def read_member(archive: Path, name: str, max_bytes: int = 64 * 2**20) -> bytes:
-    """One file of an archive, without unpacking the rest to disk. Raises DogbreedError where it is not there."""
-    with _open(archive) as tar:
-        for member in tar:
-            if member.isfile() and member.name.removeprefix("./") == name:
-                file = tar.extractfile(member)
-                if member.size > max_bytes or file is None:
-                    raise DogbreedError(f"{name} in {archive} has {member.size} bytes, more than {max_bytes}.")
-                return file.read()
-    raise DogbreedError(f"There is no {name} in {archive}.")
 
 
 def unpack(archive: Path, folder: Path, *, max_bytes: int = MAX_BYTES, max_members: int = MAX_MEMBERS) -> None:

@@ -5,7 +5,6 @@
 
 import contextlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 from dogbreed_cli.aws_errors import explain
 from dogbreed_cli.errors import DogbreedError, UsageError
 from dogbreed_cli.parallel import in_parallel
+from dogbreed_cli.whole_files import written_beside
 
 DELETE_BATCH = 1000  # keys in one DeleteObjects, AWS's limit
 CHUNK = 1 << 20  # bytes
@@ -232,14 +232,13 @@ def explain_s3_errors(doing: str) -> Iterator[None]:
 
 def _get_file(client: Any, bucket: str, key: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with explain_s3_errors(f"Fetching s3://{bucket}/{key}"), beside.open("wb") as file:
-            for chunk in client.get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(CHUNK):
-                file.write(chunk)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with (
+        written_beside(path) as beside,
+        explain_s3_errors(f"Fetching s3://{bucket}/{key}"),
+        beside.open("wb") as file,
+    ):
+        for chunk in client.get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(CHUNK):
+            file.write(chunk)
 
 
 def _resolve_inside(folder: Path, name: str) -> Path:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import click
@@ -15,9 +18,27 @@ from dogbreed_cli.names import complete_names
 from dogbreed_cli.options import Limit
 
 
-def wait_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """--wait/--no-wait, --timeout and --attach, the same for every command that starts a job."""
+@dataclass
+class Patience:
+    """How long a command waits, for all that it waits for together, from the first look on. None: to the end."""
+
+    seconds: float | None
+
+    @cached_property
+    def began(self) -> float:
+        return time.monotonic()
+
+    @property
+    def is_over(self) -> bool:
+        return self.seconds is not None and self.began + self.seconds <= time.monotonic()
+
+
+def job_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What every command that starts a job can be told about starting it, and about waiting for it."""
     options = (
+        click.option("--dry-run", is_flag=True, help="Print the request and create nothing."),
+        click.option("--budget", type=Limit(min=0), metavar="USD", help="Refuse what may cost more (exit code 7)."),
+        click.option("--yes", is_flag=True, help="Do not ask before something starts that AWS charges for."),
         click.option("--wait/--no-wait", default=True, help="Follow the job to its end (default), or return at once."),
         click.option(
             "--timeout",

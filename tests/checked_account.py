@@ -13,11 +13,11 @@ import boto3
 import requests
 from aws_account import Account
 from moto_server import serve_moto
+from settings import settings
 
 from dogbreed_cli import checks, images, policies, sync
 from dogbreed_cli.breeds import draw_breeds
 from dogbreed_cli.checks import Check
-from dogbreed_cli.config import Config, load, merge, parse_assignment
 from dogbreed_cli.console import Console
 from dogbreed_cli.preflight import account_steps
 from dogbreed_cli.session import open_session
@@ -105,13 +105,6 @@ def environment_of(account: Account, moto: str, folder: Path) -> Iterator[dict[s
     finally:
         front.shutdown()
         front.server_close()
-
-
-def settings(*assignments: str) -> Config:
-    flags: dict[str, Any] = {}
-    for assignment in assignments:
-        flags = merge(flags, parse_assignment(assignment))
-    return load(None, flags)
 
 
 def look_here(*assignments: str) -> list[Check]:

@@ -9,10 +9,12 @@ import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psutil
 import pytest
@@ -183,6 +185,102 @@ def project(dogs: Path, image_python: Path, tmp_path_factory: pytest.TempPathFac
     yield dogbreed
     dogbreed.run("teardown", "--yes")
     assert not processes_of(dogbreed.folder)
+
+
+# ---- what some files share: each imports what it needs itself, since most files need none of it
+
+
+@pytest.fixture(scope="module")
+def s3_endpoint() -> Iterator[str]:
+    """The URL of moto's S3."""
+    from moto_server import serve_moto
+
+    with serve_moto() as url:
+        yield url
+
+
+@pytest.fixture
+def client(s3_endpoint: str) -> Any:
+    """boto3's, of moto's S3."""
+    from moto_server import open_client
+
+    return open_client(s3_endpoint)
+
+
+@pytest.fixture
+def bucket(client: Any) -> str:
+    name = f"dogs-{uuid4().hex}"
+    client.create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture
+def requests(client: Any) -> Counter[str]:
+    """How many of each operation the client has sent."""
+    from moto_server import count_requests
+
+    return count_requests(client)
+
+
+@pytest.fixture(scope="module")
+def account_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Of an AWS with the account of checked_account.py."""
+    from checked_account import draw_pictures, serve_account
+
+    with serve_account(draw_pictures(tmp_path_factory.mktemp("dogs"))) as url:
+        yield url
+
+
+@pytest.fixture
+def account(account_url: str) -> Any:
+    from checked_account import allowed_all
+
+    return allowed_all(account_url)
+
+
+@pytest.fixture
+def account_environment(account: Any, account_url: str, folder: Path) -> Iterator[dict[str, str]]:
+    from checked_account import environment_of
+
+    with environment_of(account, account_url, folder) as environment:
+        yield environment
+
+
+@pytest.fixture
+def look(account_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """All lines of a check of the account, with some settings."""
+    from checked_account import look_there
+
+    for name, value in account_environment.items():
+        monkeypatch.setenv(name, value)
+    return look_there
+
+
+@pytest.fixture(scope="module")
+def price_server() -> Iterator[Any]:
+    from price_list import serve_prices
+
+    with serve_prices() as server:
+        yield server
+
+
+@pytest.fixture
+def price_list(price_server: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    from price_list import name_in_environment
+
+    return name_in_environment(price_server, folder, monkeypatch)
+
+
+@pytest.fixture
+def trained(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A machine with a training job that has ended, and an image whose endpoints start at once."""
+    from serving_machine import serving_image, trained_in
+
+    with trained_in(tmp_path, serving_image(tmp_path_factory), monkeypatch) as machine:
+        yield machine
+
+
+# ---- after everything
 
 
 @pytest.fixture(scope="session", autouse=True)

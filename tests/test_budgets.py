@@ -14,7 +14,7 @@ import pytest
 import requests
 from click.testing import CliRunner
 from moto_server import serve_moto
-from price_list import PriceListServer, name_in_environment, serve_prices
+from price_list import PriceListServer
 from priced_jobs import INSTANCES, TAGS
 
 from dogbreed_cli.cli import cli
@@ -22,17 +22,6 @@ from dogbreed_cli.cli import cli
 ROLE = "arn:aws:iam::123456789012:role/dogbreed"
 IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.8-gpu-py312"
 BUCKET = "sagemaker-us-east-1-123456789012"
-
-
-@pytest.fixture(scope="module")
-def serving() -> Iterator[PriceListServer]:
-    with serve_prices() as server:
-        yield server
-
-
-@pytest.fixture
-def price_list(serving: PriceListServer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> PriceListServer:
-    return name_in_environment(serving, folder, monkeypatch)
 
 
 @dataclass

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from aws_account import Account
 from checked_account import (
     BUCKET,
     NAMES,
@@ -15,12 +14,7 @@ from checked_account import (
     REGION,
     ROLE,
     Look,
-    allowed_all,
-    draw_pictures,
-    environment_of,
-    look_there,
     only,
-    serve_account,
     settings,
 )
 from conftest import Dogbreed
@@ -33,37 +27,11 @@ from dogbreed_cli.context import App
 from dogbreed_cli.preflight import request
 from dogbreed_cli.session import open_session
 
-
-@pytest.fixture(scope="module")
-def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serve_account(draw_pictures(tmp_path_factory.mktemp("dogs"))) as url:
-        yield url
-
-
-@pytest.fixture
-def account(moto: str) -> Account:
-    return allowed_all(moto)
-
-
-@pytest.fixture
-def environment(account: Account, moto: str, folder: Path) -> Iterator[dict[str, str]]:
-    with environment_of(account, moto, folder) as environment:
-        yield environment
-
-
-@pytest.fixture
-def look(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Look:
-    """All lines of a check of the account, with some settings."""
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    return look_there
-
-
 # ---- the command
 
 
-def test_when_all_is_well(environment: dict[str, str], folder: Path) -> None:
-    document = Dogbreed(folder, environment).json("check")
+def test_when_all_is_well(account_environment: dict[str, str], folder: Path) -> None:
+    document = Dogbreed(folder, account_environment).json("check")
     assert set(document) == {"schema_version", "checks"}
     lines = document["checks"]
     assert [line["name"] for line in lines] == NAMES
@@ -74,8 +42,8 @@ def test_when_all_is_well(environment: dict[str, str], folder: Path) -> None:
     assert "6 classes (12 train, 6 valid, 6 test)" in data["found"]
 
 
-def test_without_credentials_the_rest_is_still_said(environment: dict[str, str], folder: Path) -> None:
-    without = {key: value for key, value in environment.items() if "KEY" not in key}
+def test_without_credentials_the_rest_is_still_said(account_environment: dict[str, str], folder: Path) -> None:
+    without = {key: value for key, value in account_environment.items() if "KEY" not in key}
     done = Dogbreed(folder, without).run("check", code=4)
     assert "no AWS credentials" in done.stdout and "fix:" in done.stdout
     for name in ("role", "permissions", "bucket", "data", "quotas"):

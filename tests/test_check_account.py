@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,44 +16,13 @@ from checked_account import (
     REGION,
     ROLE,
     Look,
-    allowed_all,
-    draw_pictures,
-    environment_of,
     look_here,
-    look_there,
     only,
     open_client,
-    serve_account,
 )
 
 from dogbreed_cli import checks, policies
 from dogbreed_cli.checks import Check
-
-
-@pytest.fixture(scope="module")
-def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serve_account(draw_pictures(tmp_path_factory.mktemp("dogs"))) as url:
-        yield url
-
-
-@pytest.fixture
-def account(moto: str) -> Account:
-    return allowed_all(moto)
-
-
-@pytest.fixture
-def environment(account: Account, moto: str, folder: Path) -> Iterator[dict[str, str]]:
-    with environment_of(account, moto, folder) as environment:
-        yield environment
-
-
-@pytest.fixture
-def look(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Look:
-    """All lines of a check of the account, with some settings."""
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    return look_there
-
 
 # ---- who you are, and the role
 
@@ -69,11 +36,11 @@ def test_an_unknown_region_is_guessed_at(look: Look) -> None:
 
 
 def test_a_role_s_session_is_simulated_as_the_role_with_its_path(
-    account: Account, look: Look, moto: str, monkeypatch: pytest.MonkeyPatch
+    account: Account, look: Look, account_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    iam = open_client(moto, "iam")
+    iam = open_client(account_url, "iam")
     arn = iam.create_role(RoleName="me", Path="/team/", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
-    keys = open_client(moto, "sts").assume_role(RoleArn=arn, RoleSessionName="today")["Credentials"]
+    keys = open_client(account_url, "sts").assume_role(RoleArn=arn, RoleSessionName="today")["Credentials"]
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", keys["AccessKeyId"])
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", keys["SecretAccessKey"])
     monkeypatch.setenv("AWS_SESSION_TOKEN", keys["SessionToken"])
@@ -177,13 +144,15 @@ def test_a_bucket_in_another_region(look: Look) -> None:
     assert only(found, "data").found == "not checked: no bucket"
 
 
-def test_someone_else_s_bucket(look: Look, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", environment["AWS_ENDPOINT_URL_IAM"])
+def test_someone_else_s_bucket(
+    look: Look, monkeypatch: pytest.MonkeyPatch, account_environment: dict[str, str]
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", account_environment["AWS_ENDPOINT_URL_IAM"])
     assert only(look("aws.bucket=theirs"), "bucket").code == 4
 
 
-def test_data(look: Look, moto: str) -> None:
-    s3 = open_client(moto, "s3")
+def test_data(look: Look, account_url: str) -> None:
+    s3 = open_client(account_url, "s3")
     assert only(look("aws.bucket=empty"), "data").status == "warn"
     for item in s3.list_objects_v2(Bucket=BUCKET, Prefix=DATA)["Contents"]:
         s3.copy_object(Bucket="empty", Key=item["Key"], CopySource={"Bucket": BUCKET, "Key": item["Key"]})

@@ -6,24 +6,19 @@ import json
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from conftest import clean_environment
 from local_jobs import Machine
-from serving_machine import invoke, serving_image, trained_in
+from serving_machine import invoke
 
 from dogbreed_cli import names
 
 
 @pytest.fixture
-def machine(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Machine]:
-    monkeypatch.setenv("DOGBREED_CACHE", str(tmp_path / "cache"))
-    with trained_in(tmp_path, serving_image(tmp_path_factory), monkeypatch) as machine:
-        yield machine
+def machine(trained: Machine, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    monkeypatch.setenv("DOGBREED_CACHE", str(trained.folder / "cache"))
+    return trained
 
 
 def complete(machine: Machine, *words: str) -> list[str]:

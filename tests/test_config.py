@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from settings import refused, settings
 
 from dogbreed_cli import requests
-from dogbreed_cli.config import Config, load, merge, parse_assignment
+from dogbreed_cli.config import load
 from dogbreed_cli.errors import UsageError
 from dogbreed_cli.sections import HYPERPARAMETERS, Range
 
@@ -18,22 +19,6 @@ ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "config.example.toml"
 
 pytestmark = pytest.mark.usefixtures("folder")
-
-
-def settings(*assignments: str, text: str | None = None) -> Config:
-    if text is not None:
-        Path("config.toml").write_text(text, encoding="utf-8")
-    flags: dict[str, Any] = {}
-    for assignment in assignments:
-        flags = merge(flags, parse_assignment(assignment))
-    return load(None, flags)
-
-
-def refused(*assignments: str, text: str | None = None) -> str:
-    with pytest.raises(UsageError) as caught:
-        settings(*assignments, text=text)
-    assert caught.value.exit_code == 2
-    return str(caught.value)
 
 
 # ---- precedence

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from test_config import refused, settings
+from settings import refused, settings
 
 pytestmark = pytest.mark.usefixtures("folder")
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from local_jobs import Machine
-from serving_machine import invoke, serving_image, trained_in
+from serving_machine import invoke
 
 from dogbreed_cli.cli import cli
 from dogbreed_cli.commands.demo import MARKER, prepare
@@ -15,24 +12,16 @@ from dogbreed_cli.console import Console
 from dogbreed_cli.context import App
 
 
-@pytest.fixture
-def machine(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Machine]:
-    with trained_in(tmp_path, serving_image(tmp_path_factory), monkeypatch) as machine:
-        yield machine
-
-
-def test_a_second_demo_ends_what_the_first_kept(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    demo = machine.folder / "demo"
+def test_a_second_demo_ends_what_the_first_kept(trained: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    demo = trained.folder / "demo"
     (demo / "report").mkdir(parents=True)
     (demo / MARKER).touch()
-    machine.home.root.rename(demo / ".dogbreed")
+    trained.home.root.rename(demo / ".dogbreed")
     monkeypatch.setenv("DOGBREED_HOME", str(demo / ".dogbreed"))
     invoke("--set", "project.name=demo", "deploy", "--name", "demo-kept", "--job", "dogbreed-one")
-    assert machine.processes()
-    # Whatever was said before `demo`, the demo stays on this machine.
+    assert trained.processes()
+    # Whatever was said before `demo`, the demo stays on this trained.
     context = cli.make_context("dogbreed", ["--set", "target=aws", "demo"], obj=Console())
     prepare(context, App(Console()), demo)
-    assert not machine.processes()
+    assert not trained.processes()
     assert sorted(path.name for path in demo.iterdir()) == [MARKER, ".gitignore"]

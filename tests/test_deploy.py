@@ -5,14 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import wait_for
 from local_jobs import Machine
 from PIL import Image
-from serving_machine import add_training_job, configs, document, invoke, models, serving_image, trained_in
+from serving_machine import add_training_job, configs, document, invoke, models
 
 from dogbreed_cli import endpoint_requests, requests, resources
 from dogbreed_cli.config import Config
@@ -22,29 +21,21 @@ from dogbreed_cli.local import BUCKET, ROLE_ARN
 from dogbreed_cli.session import open_session
 
 
-@pytest.fixture
-def machine(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Machine]:
-    with trained_in(tmp_path, serving_image(tmp_path_factory), monkeypatch) as machine:
-        yield machine
-
-
-def test_another_instance_type_keeps_the_model(machine: Machine) -> None:
+def test_another_instance_type_keeps_the_model(trained: Machine) -> None:
     first = document("deploy")["endpoint_config"]
     second = document("deploy", "--instance-type", "ml.c5.large")["endpoint_config"]
     assert first != second
-    assert (models(machine), configs(machine)) == (["dogbreed-two"], [second])
+    assert (models(trained), configs(trained)) == (["dogbreed-two"], [second])
 
 
-def test_an_update_keeps_what_another_endpoint_serves_with(machine: Machine) -> None:
+def test_an_update_keeps_what_another_endpoint_serves_with(trained: Machine) -> None:
     shared = [document("deploy", "--name", f"dogbreed-{it}", "--job", "dogbreed-one") for it in "ab"]
     new = document("deploy", "--name", "dogbreed-a", "--job", "dogbreed-two")
-    assert models(machine) == ["dogbreed-one", "dogbreed-two"]
-    assert configs(machine) == sorted({shared[1]["endpoint_config"], new["endpoint_config"]})
+    assert models(trained) == ["dogbreed-one", "dogbreed-two"]
+    assert configs(trained) == sorted({shared[1]["endpoint_config"], new["endpoint_config"]})
 
 
-def test_two_deploys_at_once_both_end_well(machine: Machine) -> None:
+def test_two_deploys_at_once_both_end_well(trained: Machine) -> None:
     command = [sys.executable, "-m", "dogbreed_cli", "deploy"]
     both = []
     for pause in (0.3, 0):
@@ -52,41 +43,41 @@ def test_two_deploys_at_once_both_end_well(machine: Machine) -> None:
         time.sleep(pause)
     said = [process.communicate(timeout=60)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
-    assert (models(machine), len(configs(machine))) == (["dogbreed-two"], 1)
+    assert (models(trained), len(configs(trained))) == (["dogbreed-two"], 1)
 
 
-def test_what_a_failed_or_broken_off_deploy_made_is_removed(machine: Machine) -> None:
-    add_training_job(machine, "dogbreed-bad", time.time(), file="nothing")
+def test_what_a_failed_or_broken_off_deploy_made_is_removed(trained: Machine) -> None:
+    add_training_job(trained, "dogbreed-bad", time.time(), file="nothing")
     failed = document("deploy", code=5)
     assert "no model.pt" in failed["why"]
-    assert (models(machine), configs(machine), machine.sagemaker.list_endpoints()["Endpoints"]) == ([], [], [])
+    assert (models(trained), configs(trained), trained.sagemaker.list_endpoints()["Endpoints"]) == ([], [], [])
 
     session = open_session(Config(), Console())
-    site = requests.Site(BUCKET, ROLE_ARN, machine.image)
+    site = requests.Site(BUCKET, ROLE_ARN, trained.image)
     uri = f"s3://{BUCKET}/jobs/dogbreed-one/output/model.tar.gz"
     with pytest.raises(KeyboardInterrupt), removed_on_failure(session, "dogbreed") as made:
         create_missing(session, "model", endpoint_requests.model(Config(), site, "dogbreed-m", uri), made)
-        assert models(machine) == ["dogbreed-m"]
+        assert models(trained) == ["dogbreed-m"]
         raise KeyboardInterrupt
-    assert models(machine) == []
+    assert models(trained) == []
 
 
-def test_a_failed_endpoint_on_instances_is_made_anew_as_a_serverless_one(machine: Machine) -> None:
-    add_training_job(machine, "dogbreed-bad", time.time(), file="nothing")
+def test_a_failed_endpoint_on_instances_is_made_anew_as_a_serverless_one(trained: Machine) -> None:
+    add_training_job(trained, "dogbreed-bad", time.time(), file="nothing")
     invoke("deploy", "--no-wait")
-    wait_for(lambda: machine.sagemaker.list_endpoints()["Endpoints"][0]["EndpointStatus"] == "Failed")
+    wait_for(lambda: trained.sagemaker.list_endpoints()["Endpoints"][0]["EndpointStatus"] == "Failed")
     assert document("deploy", "--job", "dogbreed-one", "--serverless")["status"] == "InService"
 
 
-def test_a_failed_update_keeps_the_former_model(machine: Machine) -> None:
+def test_a_failed_update_keeps_the_former_model(trained: Machine) -> None:
     before = document("deploy")
-    add_training_job(machine, "dogbreed-bad", time.time(), file="nothing")
+    add_training_job(trained, "dogbreed-bad", time.time(), file="nothing")
     assert before["endpoint_config"] in document("deploy", code=5)["error"]
-    assert (models(machine), configs(machine)) == (["dogbreed-two"], [before["endpoint_config"]])
+    assert (models(trained), configs(trained)) == (["dogbreed-two"], [before["endpoint_config"]])
 
 
-def test_an_endpoint_that_moves_is_waited_for_by_the_command_that_was_printed(machine: Machine) -> None:
-    add_training_job(machine, "dogbreed-slow", time.time(), file="slow.pt")
+def test_an_endpoint_that_moves_is_waited_for_by_the_command_that_was_printed(trained: Machine) -> None:
+    add_training_job(trained, "dogbreed-slow", time.time(), file="slow.pt")
     options = ("--target", "local", "--set", "train.epochs=2")
     left = document(*options, "deploy", "--instance-type", "ml.c5.large", "--timeout", "0", code=8)
     printed = "dogbreed --target local --set train.epochs=2 deploy --job dogbreed-slow --instance-type ml.c5.large"
@@ -96,32 +87,32 @@ def test_an_endpoint_that_moves_is_waited_for_by_the_command_that_was_printed(ma
     former = document("deploy", "--no-wait")["endpoint_config"]
     # The same again, while it is under way; and what it is about to serve is not taken from under it.
     assert document("deploy", "--no-wait")["status"] == "Updating"
-    assert resources.is_used(machine.sagemaker, "endpoint-config", former, "dogbreed")
+    assert resources.is_used(trained.sagemaker, "endpoint-config", former, "dogbreed")
     said = invoke("deploy", "--job", "dogbreed-one").stderr
     assert "Updating: that has to end first" in said
-    assert machine.sagemaker.list_endpoints()["Endpoints"][0]["EndpointStatus"] == "InService"
+    assert trained.sagemaker.list_endpoints()["Endpoints"][0]["EndpointStatus"] == "InService"
 
 
-def test_an_endpoint_of_another_project_is_left_alone(machine: Machine) -> None:
+def test_an_endpoint_of_another_project_is_left_alone(trained: Machine) -> None:
     invoke("--set", "project.name=dogbreed-x", "deploy", "--job", "dogbreed-one")
     said = document("deploy", "--name", "dogbreed-x-endpoint", code=1)
     assert "not of project dogbreed" in said["error"]
-    assert models(machine) == ["dogbreed-one"]
+    assert models(trained) == ["dogbreed-one"]
     invoke("--set", "project.name=dogbreed-x", "deploy", "--job", "dogbreed-one")
 
 
-def test_a_deploy_whose_endpoint_vanishes_says_so(machine: Machine) -> None:
+def test_a_deploy_whose_endpoint_vanishes_says_so(trained: Machine) -> None:
     process = subprocess.Popen([sys.executable, "-m", "dogbreed_cli", "deploy"], stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: machine.sagemaker.list_endpoints()["Endpoints"])
-    machine.sagemaker.delete_endpoint(EndpointName="dogbreed-endpoint")
+    wait_for(lambda: trained.sagemaker.list_endpoints()["Endpoints"])
+    trained.sagemaker.delete_endpoint(EndpointName="dogbreed-endpoint")
     said = process.communicate(timeout=60)[1]
     assert "deleted meanwhile" in said
-    assert (process.returncode, models(machine), configs(machine)) == (1, [], [])
+    assert (process.returncode, models(trained), configs(trained)) == (1, [], [])
 
 
-def test_an_image_that_breaks_the_model_is_reported_and_the_rest_goes_on(machine: Machine, dogs: Path) -> None:
+def test_an_image_that_breaks_the_model_is_reported_and_the_rest_goes_on(trained: Machine, dogs: Path) -> None:
     invoke("deploy")
-    small, big = machine.folder / "small.png", next(dogs.rglob("*.jpg"))
+    small, big = trained.folder / "small.png", next(dogs.rglob("*.jpg"))
     Image.new("RGB", (8, 8)).save(small)
     answers = document("predict", str(small), str(big), code=1)["answers"]
     assert [answer["error"] for answer in answers] == ["MemoryError: too small", None]

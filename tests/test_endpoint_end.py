@@ -1,4 +1,4 @@
-"""Endpoints that end themselves, that have to pass a test, and that scale: on this machine, and what is sent to AWS."""
+"""Endpoints that end themselves, that have to pass a test, and that scale: on this trained, and what is sent to AWS."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from conftest import InProcess, wait_for
 from local_jobs import Machine
 from moto_server import serve_moto
 from PIL import Image
-from serving_machine import add_training_job, configs, document, invoke, models, serving_image, trained_in
+from serving_machine import add_training_job, configs, document, invoke, models
 
 from dogbreed_cli import endpoint_requests, requests
 from dogbreed_cli.cli import cli
@@ -32,34 +32,26 @@ ROLE = "arn:aws:iam::123456789012:role/dogbreed"
 IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.6-gpu-py312"
 
 
-@pytest.fixture
-def machine(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Machine]:
-    with trained_in(tmp_path, serving_image(tmp_path_factory), monkeypatch) as machine:
-        yield machine
-
-
-def endpoints(machine: Machine) -> list[str]:
-    return [one["EndpointName"] for one in machine.sagemaker.list_endpoints()["Endpoints"]]
+def endpoints(trained: Machine) -> list[str]:
+    return [one["EndpointName"] for one in trained.sagemaker.list_endpoints()["Endpoints"]]
 
 
 # ---- --expires, here
 
 
-def test_an_endpoint_ends_itself(machine: Machine) -> None:
+def test_an_endpoint_ends_itself(trained: Machine) -> None:
     found = document("deploy", "--expires", "3s")
     ends_at = datetime.fromisoformat(found["ends_at"])
     assert timedelta(seconds=-5) < ends_at - datetime.now(UTC) < timedelta(seconds=4)
-    wait_for(lambda: not endpoints(machine), 20)
+    wait_for(lambda: not endpoints(trained), 20)
     assert datetime.now(UTC) > ends_at - timedelta(seconds=1)
-    wait_for(lambda: not machine.processes(), 10)
-    scheduler = machine.session.client("scheduler")
+    wait_for(lambda: not trained.processes(), 10)
+    scheduler = trained.session.client("scheduler")
     with pytest.raises(scheduler.exceptions.ResourceNotFoundException):
         scheduler.get_schedule(Name="dogbreed-endpoint")
 
 
-def test_status_shows_the_time_left_and_teardown_takes_the_schedule(machine: Machine) -> None:
+def test_status_shows_the_time_left_and_teardown_takes_the_schedule(trained: Machine) -> None:
     first = document("deploy", "--expires", "2h")["ends_at"]
     assert document("deploy")["ends_at"] == first, "it keeps its end"
     assert document("deploy", "--expires", "3h")["ends_at"] > first
@@ -75,18 +67,18 @@ def test_status_shows_the_time_left_and_teardown_takes_the_schedule(machine: Mac
     assert document("deploy")["ends_at"] is None
 
 
-def test_an_end_that_was_left_over_does_not_end_the_next(machine: Machine) -> None:
+def test_an_end_that_was_left_over_does_not_end_the_next(trained: Machine) -> None:
     document("deploy", "--expires", "2h")
-    machine.sagemaker.delete_endpoint(EndpointName="dogbreed-endpoint")
-    wait_for(lambda: not endpoints(machine), 20)
+    trained.sagemaker.delete_endpoint(EndpointName="dogbreed-endpoint")
+    wait_for(lambda: not endpoints(trained), 20)
     assert document("deploy")["ends_at"] is None
 
 
-def test_a_failed_deploy_leaves_no_schedule(machine: Machine) -> None:
-    add_training_job(machine, "dogbreed-bad", time.time(), file="nothing")
+def test_a_failed_deploy_leaves_no_schedule(trained: Machine) -> None:
+    add_training_job(trained, "dogbreed-bad", time.time(), file="nothing")
     document("deploy", "--expires", "2h", code=5)
     assert document("teardown", "--dry-run")["planned"] == []
-    assert not list((machine.home.records / "schedule").glob("*.json"))
+    assert not list((trained.home.records / "schedule").glob("*.json"))
 
 
 @pytest.mark.parametrize(
@@ -99,7 +91,7 @@ def test_times_as_they_are_typed(text: str, seconds: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "2", "2x", "h", "0m", "400d", "-1h", "1m1h", "9" * 30 + "d"])
-def test_what_is_no_time_is_a_usage_error(text: str, machine: Machine) -> None:
+def test_what_is_no_time_is_a_usage_error(text: str, trained: Machine) -> None:
     assert "--expires" in document("deploy", "--expires", text, code=2)["error"]
 
 
@@ -116,8 +108,8 @@ def test_what_is_no_time_is_a_usage_error(text: str, machine: Machine) -> None:
         {"Target": {"Arn": "arn:aws:scheduler:::aws-sdk:sagemaker:deleteEndpoint", "RoleArn": ROLE, "Input": "[]"}},
     ],
 )
-def test_what_the_local_scheduler_cannot_do_it_refuses(change: dict[str, Any], machine: Machine) -> None:
-    scheduler = machine.session.client("scheduler")
+def test_what_the_local_scheduler_cannot_do_it_refuses(change: dict[str, Any], trained: Machine) -> None:
+    scheduler = trained.session.client("scheduler")
     request = endpoint_requests.end(ROLE, "dogs", datetime.now(UTC))
     with pytest.raises(ClientError) as caught:
         scheduler.create_schedule(**{**request, **change})
@@ -130,36 +122,36 @@ def test_what_the_local_scheduler_cannot_do_it_refuses(change: dict[str, Any], m
 # ---- --test
 
 
-def test_an_endpoint_that_fails_its_test_is_removed_or_gets_its_old_model_back(machine: Machine, dogs: Path) -> None:
-    good, bad = next(dogs.rglob("*.jpg")), machine.folder / "small.png"
+def test_an_endpoint_that_fails_its_test_is_removed_or_gets_its_old_model_back(trained: Machine, dogs: Path) -> None:
+    good, bad = next(dogs.rglob("*.jpg")), trained.folder / "small.png"
     Image.new("RGB", (8, 8)).save(bad)  # which this model does not survive
     failed = document("deploy", "--test", str(bad), code=5)
     assert ("small.png" in failed["error"], failed["why"]) == (True, "MemoryError: too small")
-    assert (models(machine), configs(machine), endpoints(machine)) == ([], [], [])
+    assert (models(trained), configs(trained), endpoints(trained)) == ([], [], [])
     done = invoke("deploy", "--job", "dogbreed-one", "--test", str(good))
     assert "Beagle 100.0%" in done.stderr
-    (served,) = configs(machine)
+    (served,) = configs(trained)
     said = invoke("deploy", "--job", "dogbreed-two", "--test", str(bad), code=5).stderr
     assert f"back to {served}" in said
-    assert (models(machine), configs(machine)) == (["dogbreed-one"], [served])
-    found = machine.sagemaker.describe_endpoint(EndpointName="dogbreed-endpoint")
+    assert (models(trained), configs(trained)) == (["dogbreed-one"], [served])
+    found = trained.sagemaker.describe_endpoint(EndpointName="dogbreed-endpoint")
     assert (found["EndpointStatus"], found["EndpointConfigName"]) == ("InService", served)
 
 
-def test_a_test_that_cannot_be(machine: Machine) -> None:
-    (machine.folder / "a.jpg").write_text("no image")
+def test_a_test_that_cannot_be(trained: Machine) -> None:
+    (trained.folder / "a.jpg").write_text("no image")
     for arguments in (["--test", "a.jpg"], ["--test", "missing.jpg"], ["--test", "a.jpg", "--no-wait"]):
         assert "--test" in document("deploy", *arguments, code=2)["error"]
-    assert endpoints(machine) == []
+    assert endpoints(trained) == []
 
 
-def test_stages_are_said(machine: Machine) -> None:
+def test_stages_are_said(trained: Machine) -> None:
     said = invoke("deploy", "--job", "dogbreed-one").stderr
     assert "Creating: the server starts" in said and "] InService" in said
     assert "Updating: the old model serves until the new one answers" in invoke("deploy").stderr
 
 
-def test_a_machine_does_not_scale_and_says_so(machine: Machine) -> None:
+def test_a_machine_does_not_scale_and_says_so(trained: Machine) -> None:
     assert "this machine has one instance" in invoke("--set", "deploy.max_instances=3", "deploy").stderr
 
 

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from local_jobs import Machine
-from serving_machine import add_training_job, document, invoke, serving_image, trained_in
+from serving_machine import add_training_job, document, invoke
 
 from dogbreed_cli import requests
 from dogbreed_cli.config import Config
 from dogbreed_cli.local.logs import Logs
+from dogbreed_cli.waiting import Patience
 
 
-@pytest.fixture
-def machine(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Machine]:
-    with trained_in(tmp_path, serving_image(tmp_path_factory), monkeypatch) as machine:
-        yield machine
-
-
-def test_what_cannot_be_is_said_with_the_next_step(machine: Machine, dogs: Path) -> None:
+def test_what_cannot_be_is_said_with_the_next_step(trained: Machine, dogs: Path) -> None:
     invoke("upload", str(dogs))
     for arguments, code, what in (
         ("train --name other-1", 2, "begin it with dogbreed-"),
@@ -41,8 +32,8 @@ def test_what_cannot_be_is_said_with_the_next_step(machine: Machine, dogs: Path)
         assert what in invoke(*arguments.split(), code=code).stderr
 
 
-def test_a_job_that_runs_is_not_said_to_have_ended(machine: Machine) -> None:
-    machine.train("dogbreed-runs", "import time; time.sleep(60)", Tags=requests.tags(Config()))
+def test_a_job_that_runs_is_not_said_to_have_ended(trained: Machine) -> None:
+    trained.train("dogbreed-runs", "import time; time.sleep(60)", Tags=requests.tags(Config()))
     assert document("deploy", "--job", "dogbreed-runs", code=1)["error"].endswith("is InProgress")
     assert "still InProgress" in document("train", "--attach", "dogbreed-runs", "--timeout", "0", code=8)["error"]
     report = invoke("report", "--job", "dogbreed-runs")
@@ -50,26 +41,26 @@ def test_a_job_that_runs_is_not_said_to_have_ended(machine: Machine) -> None:
     invoke("teardown", "--yes")
 
 
-def test_status_shows_a_running_job_that_is_older_than_many_others(machine: Machine) -> None:
+def test_status_shows_a_running_job_that_is_older_than_many_others(trained: Machine) -> None:
     # A trial's name: those that a killed tuning job left behind are jobs that run, too.
     running = "dogbreed-tune-1-001-abc"
-    machine.train(running, "import time; time.sleep(60)", Tags=requests.tags(Config()))
+    trained.train(running, "import time; time.sleep(60)", Tags=requests.tags(Config()))
     for number in range(25):
-        add_training_job(machine, f"dogbreed-done-{number}", time.time() + 1)
+        add_training_job(trained, f"dogbreed-done-{number}", time.time() + 1)
     assert [item["name"] for item in document("status")["items"]] == [running]
     assert [item["name"] for item in document("teardown", "--yes")["removed"]] == [running]
     assert document("status")["items"] == []
 
 
-def test_logs_of_a_tuning_job_are_its_trials(machine: Machine) -> None:
-    definition = machine.training("x", "print('said loss=1.0')", metrics=["loss"])
+def test_logs_of_a_tuning_job_are_its_trials(trained: Machine) -> None:
+    definition = trained.training("x", "print('said loss=1.0')", metrics=["loss"])
     for member in ("TrainingJobName", "HyperParameters"):
         static = definition.pop(member)
     objective = {"Type": "Minimize", "MetricName": "loss"}
     limits = {"MaxNumberOfTrainingJobs": 1, "MaxParallelTrainingJobs": 1}
     ranges = {"CategoricalParameterRanges": [{"Name": "lr", "Values": ["1"]}]}
     search = {"Strategy": "Random", "HyperParameterTuningJobObjective": objective, "ResourceLimits": limits}
-    machine.sagemaker.create_hyper_parameter_tuning_job(
+    trained.sagemaker.create_hyper_parameter_tuning_job(
         HyperParameterTuningJobName="dogbreed-tune-1",
         HyperParameterTuningJobConfig={**search, "ParameterRanges": ranges},
         TrainingJobDefinition={**definition, "StaticHyperParameters": static},
@@ -80,9 +71,20 @@ def test_logs_of_a_tuning_job_are_its_trials(machine: Machine) -> None:
     assert "has said nothing" in invoke("logs", "dogbreed-endpoint").stderr
 
 
-def test_teardown_takes_no_log_of_a_project_whose_name_begins_alike(machine: Machine) -> None:
+def test_teardown_takes_no_log_of_a_project_whose_name_begins_alike(trained: Machine) -> None:
     for name in ("dogbreed-endpoint", "dogbreed-x-endpoint"):
-        Logs(machine.home.logs).append(f"/aws/sagemaker/Endpoints/{name}", "AllTraffic/i-0001", "said", 1)
+        Logs(trained.home.logs).append(f"/aws/sagemaker/Endpoints/{name}", "AllTraffic/i-0001", "said", 1)
     removed = document("teardown", "--logs", "--yes")["removed"]
     assert [item["name"] for item in removed] == ["/aws/sagemaker/Endpoints/dogbreed-endpoint"]
     assert document("teardown", "--logs", "--dry-run")["planned"] == []
+
+
+def test_patience_begins_with_the_first_look() -> None:
+    """A command's wait is counted without what it prepares, and without a person who thinks about a question."""
+    patience = Patience(0.2)
+    time.sleep(0.25)
+    assert not patience.is_over
+    time.sleep(0.25)
+    assert patience.is_over
+    assert Patience(0).is_over
+    assert not Patience(None).is_over

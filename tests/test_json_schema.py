@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner
 from conftest import Dogbreed
 from json_documents import ERROR, FOLDER, check_document, schema_of, schemas, validator
-from test_cli import LEAVES
 
 from dogbreed_cli.cli import BESIDE, PIPELINE, cli
+from dogbreed_cli.errors import DogbreedError
 
 COMMANDS = [*PIPELINE, *(name for name in BESIDE if name != "local"), "local-serve"]
 # What each command says where its result is known without a job. The others' are checked by the tests that run jobs.
@@ -62,7 +62,8 @@ def test_a_schema_takes_results_and_errors_and_refuses_what_lacks_something(name
 
 def test_the_codes_are_those_of_the_errors() -> None:
     codes = schemas()["error.json"]["properties"]["code"]["enum"]
-    assert set(codes) == {*LEAVES.values(), 143}
+    kinds = (DogbreedError, *DogbreedError.__subclasses__())
+    assert set(codes) == {*(kind.exit_code for kind in kinds), 143}
     assert set(schemas()["error.json"]["required"]) == ERROR
 
 

@@ -2,10 +2,13 @@
 
 import random
 import subprocess
+from array import array
 
 import pytest
 from entrypoint_runs import ENTRYPOINTS, draw
 from PIL import Image
+
+from dogbreed_cli.image_reading import flatten
 
 LOSS = """
 import torch
@@ -64,6 +67,8 @@ for path in paths:
     assert view.shape == (3, 64, 64) and view.dtype == torch.uint8
     again = naive(transforms.ToPILImage()(picture))
     assert (view.int() - again.int()).abs().max() <= 1, path
+shades = torch.frombuffer(bytearray(Path(sys.argv[3]).read_bytes()), dtype=torch.uint8).view(256, 256)
+assert (model.decode_image(sys.argv[2]) == shades.expand(3, -1, -1)).all()
 """
 
 
@@ -80,15 +85,21 @@ def test_learning_is_what_torch_says(image_python, script):
 
 
 def test_pictures_are_those_of_pillow_and_torchvision(image_python, tmp_path):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
     plain = draw(random.Random(0), "002.Beagle").resize((144, 100))
     rotated = Image.Exif()
     rotated[0x0112] = 6
-    plain.save(tmp_path / "plain.jpg", quality=90)
-    plain.save(tmp_path / "progressive.jpg", progressive=True, subsampling=0)
-    plain.save(tmp_path / "rotated.jpg", exif=rotated)
-    plain.convert("L").save(tmp_path / "grey.jpg")
-    plain.convert("CMYK").save(tmp_path / "printed.jpg")
-    plain.save(tmp_path / "plain.png")
-    plain.convert("P").save(tmp_path / "palette.png")
-    plain.save(tmp_path / "plain.webp")
-    run(image_python, PICTURES, tmp_path)
+    plain.save(pictures / "plain.jpg", quality=90)
+    plain.save(pictures / "progressive.jpg", progressive=True, subsampling=0)
+    plain.save(pictures / "rotated.jpg", exif=rotated)
+    plain.convert("L").save(pictures / "grey.jpg")
+    plain.convert("CMYK").save(pictures / "printed.jpg")
+    plain.save(pictures / "plain.png")
+    plain.convert("P").save(pictures / "palette.png")
+    plain.save(pictures / "plain.webp")
+    # What `upload` looks at of 16 bits is what the network is shown: flatten and decode_with_pil may not share code.
+    deep = Image.frombytes("I;16", (256, 256), array("H", range(65_536)).tobytes())
+    deep.save(tmp_path / "deep.png")
+    (tmp_path / "shades").write_bytes(flatten(deep).tobytes())
+    run(image_python, PICTURES, pictures, tmp_path / "deep.png", tmp_path / "shades")

@@ -12,9 +12,9 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 from conftest import wait_for
+from local_endpoints import create, delete, invoke, make_config, servers, settled, status
 from local_jobs import Machine, command, is_gone, machine_in
-from test_local_endpoints import create, delete, invoke, make_config, servers, settled, status
-from test_local_tuning import TRIAL, request
+from local_trials import TRIAL, request
 
 SLEEP = "import time\nprint('ready')\ntime.sleep(60)\n"
 

@@ -1,4 +1,4 @@
-"""What the local SageMaker refuses, lists, tags and keeps: everything about its records but the work of jobs."""
+"""What the local SageMaker lists, tags and keeps: everything about its records but the work of jobs."""
 
 from __future__ import annotations
 
@@ -18,9 +18,6 @@ from local_jobs import Machine, machine_in
 from dogbreed_cli.local import BUCKET, ROLE_ARN
 from dogbreed_cli.local.records import Records
 
-RESOURCES = {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1}
-CREATE = "create_training_job"
-
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
@@ -37,105 +34,6 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 def names(machine: Machine, **request: Any) -> list[str]:
     pages = machine.sagemaker.get_paginator("list_training_jobs").paginate(NameContains="list-", **request)
     return [summary["TrainingJobName"] for page in pages for summary in page["TrainingJobSummaries"]]
-
-
-def test_names_must_be_new_known_and_well_formed(machine: Machine) -> None:
-    code, message = machine.error(CREATE, **machine.training("list-00"))
-    assert (code, message) == ("ResourceInUse", "Training job names must be unique within an AWS account")
-    # AWS's documentation promises ResourceNotFound here; its service answers this.
-    missing = ("ValidationException", "Requested resource not found.")
-    assert machine.error("describe_training_job", TrainingJobName="nobody") == missing
-    assert machine.error("stop_training_job", TrainingJobName="nobody") == missing
-    for name in ("under_score", "-dash", "a" * 64, "dot.dot", "../escape"):
-        code, message = machine.error(CREATE, **machine.training(name))
-        assert code == "ValidationException"
-        assert "trainingJobName" in message
-    assert machine.error("describe_training_job", TrainingJobName="../x")[0] == "ValidationException"
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"AlgorithmSpecification": None}, "AlgorithmSpecification is required"),
-        ({"ResourceConfig": None}, "ResourceConfig is required"),
-        ({"StoppingCondition": None}, "StoppingCondition is required"),
-        ({"RoleArn": "not-an-arn-at-all-but-long"}, "roleArn"),
-        ({"EnableManagedSpotTraining": True}, "must be present"),
-        (
-            {
-                "EnableManagedSpotTraining": True,
-                "StoppingCondition": {"MaxRuntimeInSeconds": 9, "MaxWaitTimeInSeconds": 8},
-            },
-            "greater than or equal to MaxRuntimeInSeconds",
-        ),
-        ({"EnableNetworkIsolation": True}, "EnableNetworkIsolation"),
-        ({"EnableInterContainerTrafficEncryption": True}, "EnableInterContainerTrafficEncryption"),
-        ({"VpcConfig": {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}}, "VpcConfig"),
-        ({"CheckpointConfig": {"S3Uri": "https://b/c"}}, "Invalid S3 URI"),
-        ({"CheckpointConfig": {"S3Uri": "s3://b/c", "LocalPath": "/opt/ml/model"}}, "/opt/ml/model"),
-        ({"CheckpointConfig": {"S3Uri": "s3://b/c", "LocalPath": "/opt/ml/../etc"}}, "/opt/ml/../etc"),
-        ({"CheckpointConfig": {"S3Uri": "s3://b/c", "LocalPath": "/checkpoints"}}, "/checkpoints"),
-        ({"ProfilerConfig": {"ProfilingIntervalInMilliseconds": 500}}, "S3OutputPath is required"),
-        (
-            {"ProfilerConfig": {"S3OutputPath": "s3://b/c", "ProfilingIntervalInMilliseconds": 300}},
-            "100, 200, 500, 1000, 5000, 60000",
-        ),
-        (
-            {"ProfilerConfig": {"S3OutputPath": "s3://b/c", "ProfilingParameters": {"a": "b"}}},
-            "ProfilerConfig.ProfilingParameters",
-        ),
-        (
-            {"DebugHookConfig": {"S3OutputPath": "s3://b/c", "LocalPath": "/tmp/tensors"}},
-            "/opt/ml/output/tensors",
-        ),
-        ({"DebugRuleConfigurations": [{"RuleConfigurationName": "r", "RuleEvaluatorImage": "i"}]}, "DebugRule"),
-        ({"ProfilerRuleConfigurations": [{"RuleConfigurationName": "r", "RuleEvaluatorImage": "i"}]}, "ProfilerRule"),
-        ({"RetryStrategy": {"MaximumRetryAttempts": 3}}, "RetryStrategy"),
-        ({"OutputDataConfig": {"S3OutputPath": "s3://b/c", "KmsKeyId": "key"}}, "OutputDataConfig.KmsKeyId"),
-        ({"OutputDataConfig": {"S3OutputPath": "https://b/c"}}, "Invalid S3 URI"),
-        (
-            {"StoppingCondition": {"MaxRuntimeInSeconds": 9, "MaxWaitTimeInSeconds": 9}},
-            "only supported when EnableManagedSpotTraining",
-        ),
-        ({"ResourceConfig": {**RESOURCES, "VolumeKmsKeyId": "key"}}, "ResourceConfig.VolumeKmsKeyId"),
-        ({"ResourceConfig": {**RESOURCES, "InstanceCount": 2}}, "one instance"),
-        ({"ResourceConfig": {**RESOURCES, "InstanceType": "ml.none"}}, "enum value set"),
-        ({"AlgorithmSpecification": {"TrainingInputMode": "Pipe"}}, "input mode Pipe"),
-        ({"AlgorithmSpecification": {"TrainingInputMode": "File", "TrainingImage": "pytorch:2.6"}}, "container image"),
-        (
-            {"AlgorithmSpecification": {"TrainingInputMode": "File", "TrainingImage": "file:///etc/passwd"}},
-            "container image",
-        ),
-        ({"AlgorithmSpecification": {"TrainingInputMode": "File", "AlgorithmName": "mine"}}, "AlgorithmName"),
-    ],
-)
-def test_what_aws_or_this_machine_cannot_do_is_refused(machine: Machine, change: dict[str, Any], words: str) -> None:
-    request = machine.training("refused")
-    if change.get("AlgorithmSpecification"):
-        change = {"AlgorithmSpecification": {"TrainingImage": machine.image, **change["AlgorithmSpecification"]}}
-    request = {key: value for key, value in {**request, **change}.items() if value is not None}
-    code, message = machine.error(CREATE, **request)
-    assert code == "ValidationException"
-    assert words in message
-    assert machine.error("describe_training_job", TrainingJobName="refused")[1] == "Requested resource not found."
-
-
-def test_what_is_off_is_not_refused(machine: Machine) -> None:
-    machine.train("off", "print('done')", EnableManagedSpotTraining=False, EnableNetworkIsolation=False)
-    assert machine.ended("off")["TrainingJobStatus"] == "Completed"
-
-
-def test_channels_and_metrics_are_checked(machine: Machine) -> None:
-    request = machine.training("refused", channels={"train": f"s3://{BUCKET}/x"}, metrics=["loss"])
-    twice = {**request, "InputDataConfig": request["InputDataConfig"] * 2}
-    assert "must be unique" in machine.error(CREATE, **twice)[1]
-    pipe = {**request["InputDataConfig"][0], "InputMode": "Pipe"}
-    assert "input mode Pipe" in machine.error(CREATE, **{**request, "InputDataConfig": [pipe]})[1]
-    request["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3DataType"] = "ManifestFile"
-    assert "S3Prefix" in machine.error(CREATE, **request)[1]
-    request = machine.training("refused", metrics=["loss"])
-    request["AlgorithmSpecification"]["MetricDefinitions"][0]["Regex"] = "loss=("
-    assert "Invalid regex for metric loss" in machine.error(CREATE, **request)[1]
 
 
 def test_lists_are_paged_sorted_and_filtered(machine: Machine) -> None:

@@ -5,34 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
-from typing import Any
 
 import pytest
+from local_trials import KINDS, LR, draw
 
 from dogbreed_cli.local import tuning, tuning_criteria
-
-LR = {"Name": "lr", "MinValue": "0.001", "MaxValue": "1", "ScalingType": "Logarithmic"}
-KINDS = {"Name": "kind", "Values": ['"good"', '"poor"']}
-
-
-def draw(ranges: dict[str, Any], count: int, strategy: str = "Random", seed: int | None = 0) -> list[dict[str, str]]:
-    """What the search would try first, without running anything."""
-    parameters = tuning.read_ranges(ranges)
-    config = {
-        "Strategy": strategy,
-        "HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "loss"},
-        "ResourceLimits": {"MaxNumberOfTrainingJobs": count},
-        **({} if seed is None else {"RandomSeed": seed}),
-    }
-    study = tuning.create_study(config, {}, parameters)
-    if strategy == "Grid":
-        tuning.enqueue_grid(study, parameters, seed)
-    found = []
-    for number in range(count):
-        trial = study.ask({key: parameter.distribution for key, parameter in parameters.items()})
-        found.append({key: parameter.write(trial.params[key]) for key, parameter in parameters.items()})
-        study.tell(trial, float(number))
-    return found
 
 
 def test_logarithmic_draws_evenly_over_the_magnitudes() -> None:
@@ -77,7 +54,7 @@ def test_bayesian_closes_in() -> None:
             "ResourceLimits": {"MaxNumberOfTrainingJobs": 40},
             "RandomSeed": 0,
         }
-        study = tuning.create_study(config, {}, parameters)
+        study = tuning.create_study(config, {})
         for _ in range(40):
             trial = study.ask({key: parameter.distribution for key, parameter in parameters.items()})
             away = abs(math.log10(trial.params["lr"]) + 1)

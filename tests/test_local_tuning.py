@@ -4,35 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from conftest import wait_for
 from local_jobs import Machine, machine_in
-from test_local_search import KINDS, LR, draw
+from local_trials import KINDS, TRIAL, draw, request, score, start
 
-from dogbreed_cli.local import tuning, tuning_jobs
+from dogbreed_cli.local import tuning_jobs
 from dogbreed_cli.local.records import Records
-
-# The objective is best (0) at lr = 0.1 and batch 32. `steps` lines, `wait` seconds apart.
-TRIAL = """
-import argparse, math, time
-parser = argparse.ArgumentParser()
-for name in ("--lr", "--momentum", "--epochs", "--wait", "--bad"):
-    parser.add_argument(name, type=float, default=0)
-parser.add_argument("--batch-size", type=int, default=32)
-parser.add_argument("--kind", default="good")
-given = parser.parse_args()
-if given.bad or given.kind == "bad":
-    raise SystemExit("this trial is bad")
-distance = abs(math.log10(given.lr or 0.1) + 1) + abs(math.log2(given.batch_size / 32))
-if given.kind == "poor":
-    distance += 100
-for epoch in range(int(given.epochs) or 1):
-    print(f"loss={distance + 1 / (epoch + 1)}", flush=True)
-    time.sleep(given.wait)
-"""
-BATCH = {"Name": "batch-size", "MinValue": "8", "MaxValue": "128", "ScalingType": "Logarithmic"}
 
 
 @pytest.fixture(scope="module")
@@ -42,46 +21,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
         yield machine
 
 
-def request(machine: Machine, name: str, *, most: int | None = 4, parallel: int = 2, **more: Any) -> dict[str, Any]:
-    """Minimise the loss over lr and batch-size. `static` hyperparameters and members of `config` over the defaults."""
-    static, config = more.pop("static", {}), more.pop("config", {})
-    definition = machine.training(
-        name,
-        metrics=["loss"],
-        hyperparameters={
-            "sagemaker_program": "train.py",
-            "sagemaker_submit_directory": "s3://dogbreed-local/code/trial/sourcedir.tar.gz",
-            **static,
-        },
-    )
-    definition["StaticHyperParameters"] = definition.pop("HyperParameters")
-    del definition["TrainingJobName"]
-    limits = {"MaxParallelTrainingJobs": parallel} | ({"MaxNumberOfTrainingJobs": most} if most else {})
-    return {
-        "HyperParameterTuningJobName": name,
-        "HyperParameterTuningJobConfig": {
-            "Strategy": "Random",
-            "HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "loss"},
-            "ResourceLimits": limits,
-            "ParameterRanges": {"ContinuousParameterRanges": [LR], "IntegerParameterRanges": [BATCH]},
-            "RandomSeed": 7,
-            **config,
-        },
-        "TrainingJobDefinition": definition,
-        **more,
-    }
-
-
-def start(machine: Machine, name: str, **more: Any) -> None:
-    machine.sagemaker.create_hyper_parameter_tuning_job(**request(machine, name, **more))
-
-
 def tuned(machine: Machine, name: str) -> list[dict[str, str]]:
     return [trial["TunedHyperParameters"] for trial in machine.trials(name, SortBy="Name")]
-
-
-def score(trial: dict[str, Any]) -> float:
-    return float(trial["FinalHyperParameterTuningJobObjectiveMetric"]["Value"])
 
 
 def expected(choice: dict[str, str]) -> float:
@@ -249,125 +190,3 @@ def test_the_longest_runtime_ends_the_search(machine: Machine) -> None:
     assert job["TrainingJobStatusCounters"]["Stopped"] == len(machine.trials("too-long")) == 2
     assert job["ConsumedResources"]["RuntimeInSeconds"] >= 120
     assert job["TuningJobCompletionDetails"]["NumberOfTrainingJobsObjectiveNotImproving"] <= 1
-
-
-def test_a_warm_start_on_identical_data(machine: Machine) -> None:
-    parents = {"ParentHyperParameterTuningJobs": [{"HyperParameterTuningJobName": "first"}]}
-    warm = {**parents, "WarmStartType": "IdenticalDataAndAlgorithm"}
-    kinds = {"ParameterRanges": {"CategoricalParameterRanges": [KINDS]}}
-    start(machine, "first", most=None, config={"Strategy": "Grid", **kinds})
-    machine.ended_tuning("first")
-    poor = {"ParameterRanges": {"CategoricalParameterRanges": [{**KINDS, "Values": ['"poor"']}]}}
-    start(machine, "second", most=None, config={"Strategy": "Grid", **poor}, WarmStartConfig=warm)
-    job = machine.ended_tuning("second")
-    assert job["BestTrainingJob"]["TunedHyperParameters"] == {"kind": '"poor"'}
-    assert job["OverallBestTrainingJob"]["TunedHyperParameters"] == {"kind": '"good"'}
-    assert job["OverallBestTrainingJob"]["TuningJobName"] == "first"
-    create = "create_hyper_parameter_tuning_job"
-    other = request(machine, "third", config=kinds, WarmStartConfig=warm)
-    source = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://dogbreed-local/other"}}
-    other["TrainingJobDefinition"]["InputDataConfig"] = [{"ChannelName": "train", "DataSource": source}]
-    assert "input data and the training image" in machine.error(create, **other)[1]
-    for kind in ("IdenticalDataAndAlgorithm", "TransferLearning"):
-        more = request(machine, "third", WarmStartConfig={**parents, "WarmStartType": kind})
-        assert "must remain the same" in machine.error(create, **more)[1]
-
-
-def test_warm_start_learns_from_its_parents_and_searches_on(machine: Machine) -> None:
-    start(machine, "parent", most=3, parallel=3, config={"RandomSeed": 3})
-    kinds = {"CategoricalParameterRanges": [{"Name": "kind", "Values": ['"good"', '"poor"']}]}
-    start(machine, "parent-2", most=None, config={"Strategy": "Grid", "ParameterRanges": kinds})
-    warm = {
-        "WarmStartType": "TransferLearning",
-        "ParentHyperParameterTuningJobs": [{"HyperParameterTuningJobName": "parent"}],
-    }
-    code, message = machine.error(
-        "create_hyper_parameter_tuning_job", **request(machine, "child", WarmStartConfig=warm)
-    )
-    assert (code, "not ended" in message) == ("ValidationException", True)
-    machine.ended_tuning("parent")
-    machine.ended_tuning("parent-2")
-    # The parent's best already reached the child's target: that must not end the child before it began.
-    criteria = {"TuningJobCompletionCriteria": {"TargetObjectiveMetricValue": 100.0}}
-    start(machine, "child", most=1, config={"Strategy": "Bayesian", **criteria}, WarmStartConfig=warm)
-    warm_2 = {**warm, "ParentHyperParameterTuningJobs": [{"HyperParameterTuningJobName": "parent-2"}]}
-    # A category of the parent that is gone is no trouble.
-    new_kinds = {"CategoricalParameterRanges": [{"Name": "kind", "Values": ['"good"', '"other"']}]}
-    start(machine, "child-2", most=2, config={"ParameterRanges": new_kinds}, WarmStartConfig=warm_2)
-    for name, count in (("child", 1), ("child-2", 2)):
-        assert machine.ended_tuning(name)["HyperParameterTuningJobStatus"] == "Completed"
-        assert len(machine.trials(name)) == count
-    best = {"HyperParameterTuningJobObjective": {"Type": "Maximize", "MetricName": "loss"}}
-    refused = request(machine, "child-3", config=best, WarmStartConfig=warm)
-    assert "another objective" in machine.error("create_hyper_parameter_tuning_job", **refused)[1]
-
-
-def test_parents_trials_are_told_to_the_study(machine: Machine) -> None:
-    start(machine, "told", most=3, parallel=3)
-    machine.ended_tuning("told")
-    parameters = tuning.read_ranges({"ContinuousParameterRanges": [LR], "IntegerParameterRanges": [BATCH]})
-    config = request(machine, "x")["HyperParameterTuningJobConfig"]
-    study = tuning.create_study(config, {}, parameters)
-    record = {"WarmStartConfig": {"ParentHyperParameterTuningJobs": [{"HyperParameterTuningJobName": "told"}]}}
-    from dogbreed_cli.local.sagemaker import SageMaker
-
-    tuning.warm_start(study, parameters, SageMaker(machine.home), record)
-    assert sorted(trial.values[0] for trial in study.trials) == pytest.approx(
-        sorted(map(score, machine.trials("told")))
-    )
-    narrow = {"ContinuousParameterRanges": [{**LR, "MinValue": "0.9999"}], "IntegerParameterRanges": [BATCH]}
-    study = tuning.create_study(config, {}, parameters)
-    tuning.warm_start(study, tuning.read_ranges(narrow), SageMaker(machine.home), record)
-    assert study.trials == []
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"Strategy": "Grid"}, "only supports categorical"),
-        ({"Strategy": "Hyperband", "TrainingJobEarlyStoppingType": "Auto"}, "must be Off"),
-        ({"Strategy": "Guess"}, "enum value set"),
-        ({"ParameterRanges": {}}, "At least one"),
-        ({"ParameterRanges": {"AutoParameters": [{"Name": "lr", "ValueHint": "1"}]}}, "AutoParameters"),
-        ({"ParameterRanges": {"ContinuousParameterRanges": [LR, LR]}}, "several ranges"),
-        ({"ParameterRanges": {"ContinuousParameterRanges": [{**LR, "MinValue": "1"}]}}, "less than its MaxValue"),
-        ({"ParameterRanges": {"ContinuousParameterRanges": [{**LR, "MinValue": "0"}]}}, "above 0"),
-        ({"ParameterRanges": {"ContinuousParameterRanges": [{**LR, "MinValue": "small"}]}}, "not of numbers"),
-        ({"ParameterRanges": {"IntegerParameterRanges": [{**BATCH, "MinValue": "1.5"}]}}, "not of numbers"),
-        (
-            {"ParameterRanges": {"ContinuousParameterRanges": [{**LR, "ScalingType": "ReverseLogarithmic"}]}},
-            "0 <= x < 1.0",
-        ),
-        (
-            {"ParameterRanges": {"IntegerParameterRanges": [{**BATCH, "ScalingType": "ReverseLogarithmic"}]}},
-            "continuous range",
-        ),
-        ({"HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "los"}}, "[los]"),
-        ({"ResourceLimits": {"MaxParallelTrainingJobs": 1}}, "MaxNumberOfTrainingJobs is required"),
-        ({"Strategy": "Grid", "ParameterRanges": {"CategoricalParameterRanges": [KINDS]}}, "combinations when"),
-        ({"TuningJobCompletionCriteria": {"ConvergenceDetected": {"CompleteOnConvergence": "Maybe"}}}, "enum value"),
-    ],
-)
-def test_what_aws_refuses_is_refused(machine: Machine, change: dict[str, Any], words: str) -> None:
-    code, message = machine.error("create_hyper_parameter_tuning_job", **request(machine, "refused", config=change))
-    assert code == "ValidationException"
-    assert words in message
-    assert machine.error("describe_hyper_parameter_tuning_job", HyperParameterTuningJobName="refused")[0] == (
-        "ResourceNotFound"
-    )
-
-
-def test_names_static_values_and_missing_parents_are_checked(machine: Machine) -> None:
-    create = "create_hyper_parameter_tuning_job"
-    assert "regular expression" in machine.error(create, **request(machine, "under_score"))[1]
-    assert "length less than or equal to 32" in machine.error(create, **request(machine, "x" * 33))[1]
-    assert "both static and tuned" in machine.error(create, **request(machine, "x", static={"lr": 1}))[1]
-    parents = [{"HyperParameterTuningJobName": "nobody"}]
-    warm = {"WarmStartType": "TransferLearning", "ParentHyperParameterTuningJobs": parents}
-    assert machine.error(create, **request(machine, "x", WarmStartConfig=warm))[0] == "ResourceNotFound"
-    start(machine, "taken", most=1)
-    assert machine.error(create, **request(machine, "taken"))[0] == "ResourceInUse"
-    # A training job is no tuning job: the name is free.
-    machine.train("taken", "print('hello')")
-    assert machine.ended("taken")["TrainingJobStatus"] == "Completed"
-    assert machine.ended_tuning("taken")["HyperParameterTuningJobStatus"] == "Completed"

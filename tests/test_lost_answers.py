@@ -11,13 +11,15 @@ from typing import Any
 import boto3
 import pytest
 from botocore.stub import Stubber
-from test_requests import INPUTS, SITE, settings
+from sent_requests import INPUTS, SITE
+from settings import settings
 
 from dogbreed_cli import jobs, requests, resources
 from dogbreed_cli.commands.teardown import stop
 from dogbreed_cli.console import Console
 from dogbreed_cli.errors import Interrupted
 from dogbreed_cli.session import open_session
+from dogbreed_cli.tags import TAG
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 RETRIED = {"RetryAttempts": 1, "HTTPHeaders": {"date": "Mon, 23 Nov 2026 12:00:00 GMT"}}
@@ -112,7 +114,7 @@ def test_the_config_that_an_update_is_giving_an_endpoint_is_used(client: Any) ->
     listed = {key: endpoint("old")[key] for key in ("EndpointName", "EndpointArn", "CreationTime", "LastModifiedTime")}
     with Stubber(client) as stub:
         stub.add_response("list_endpoints", {"Endpoints": [{**listed, "EndpointStatus": "Updating"}]})
-        stub.add_response("list_tags", {"Tags": [{"Key": requests.TAG, "Value": "dogbreed"}]})
+        stub.add_response("list_tags", {"Tags": [{"Key": TAG, "Value": "dogbreed"}]})
         moving = endpoint("old", "Updating", PendingDeploymentSummary={"EndpointConfigName": "new"})
         stub.add_response("describe_endpoint", moving)
         assert resources.is_used(client, "endpoint-config", "new", "dogbreed")

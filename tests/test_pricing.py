@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from price_list import UPFRONT, PriceListServer, name_in_environment, product, serve_prices
+from price_list import UPFRONT, PriceListServer, product
 from priced_jobs import INSTANCES
 
 from dogbreed_cli import costs, pricing
@@ -17,18 +16,6 @@ from dogbreed_cli.config import load
 from dogbreed_cli.console import Console
 from dogbreed_cli.pricing import Price, PriceList
 from dogbreed_cli.session import open_session
-
-
-@pytest.fixture(scope="module")
-def serving() -> Iterator[PriceListServer]:
-    with serve_prices() as server:
-        yield server
-
-
-@pytest.fixture
-def price_list(serving: PriceListServer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> PriceListServer:
-    return name_in_environment(serving, folder, monkeypatch)
-
 
 # ---- one price out of many products
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import random
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,48 +13,16 @@ import botocore.session
 import pytest
 from botocore.validate import ParamValidator
 from kept_files import compare
+from sent_requests import CLOSED, EARLIER, FULL, INPUTS, JOB, LONGEST, SITE, WITH_WEIGHTS, serving
+from settings import settings
 
-from dogbreed_cli import endpoint_requests, hyperparameters, requests
-from dogbreed_cli.config import Config, load, merge, parse_assignment
+from dogbreed_cli import hyperparameters, requests
 from dogbreed_cli.local import wire
+from dogbreed_cli.tags import TUNING_JOB_TAG
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
-SITE = requests.Site(
-    bucket="sagemaker-us-east-1-123456789012",
-    role_arn="arn:aws:iam::123456789012:role/service-role/AmazonSageMaker-ExecutionRole",
-    image="763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.8.0-gpu-py312",
-    rule_image="503895931360.dkr.ecr.us-east-1.amazonaws.com/sagemaker-debugger-rules:latest",
-)
-INPUTS = requests.Inputs(
-    source="s3://sagemaker-us-east-1-123456789012/dogbreed/source/0123456789abcdef/sourcedir.tar.gz",
-    data="s3://sagemaker-us-east-1-123456789012/dogbreed/data",
-    splits=("train", "valid", "test"),
-)
-WITH_WEIGHTS = requests.Inputs(INPUTS.source, INPUTS.data, ("train",), "s3://bucket/dogbreed/weights/0123/resnet.pt")
-LONGEST = "a-b-c-d-e-f-g"  # 13 characters, the most that config.py allows
-CLOSED = replace(
-    SITE,
-    kms_key="arn:aws:kms:us-east-1:123456789012:key/outputs",
-    volume_kms_key="alias/volumes",
-    subnets=("subnet-1", "subnet-2"),
-    security_groups=("sg-1",),
-    network_isolation=True,
-    encrypt_traffic=True,
-)
 
-
-def settings(*assignments: str) -> Config:
-    flags: dict[str, Any] = {}
-    for assignment in assignments:
-        flags = merge(flags, parse_assignment(assignment))
-    return load(None, flags)
-
-
-@pytest.fixture(autouse=True)
-def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for variable in [name for name in os.environ if name.startswith("DOGBREED_")]:
-        monkeypatch.delenv(variable)
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 @cache
@@ -98,7 +64,7 @@ def test_training(assignments: tuple[str, ...], inputs: requests.Inputs, site: r
     config = settings(*assignments)
     name = f"{config.project.name}-train-261122-194300"
     request = requests.training(
-        config, site, inputs, name, {"lr": 0.01, "batch-size": 16}, {requests.TUNING_JOB_TAG: "dogbreed-tune-1"}
+        config, site, inputs, name, {"lr": 0.01, "batch-size": 16}, {TUNING_JOB_TAG: "dogbreed-tune-1"}
     )
     check("CreateTrainingJob", request)
     assert not list(falsy(request)), "sagemaker.core would drop it"
@@ -176,13 +142,6 @@ def test_serving(assignments: tuple[str, ...], job: str, site: requests.Site) ->
     assert ("ServerlessConfig" in variant) != ("InstanceType" in variant)
 
 
-def serving(config: Config, site: requests.Site, job: str) -> dict[str, dict[str, Any]]:
-    model = endpoint_requests.model(config, site, job, f"s3://{site.bucket}/dogbreed/jobs/{job}/output/model.tar.gz")
-    served = endpoint_requests.endpoint_config(config, site, job, model["ModelName"])
-    endpoint = endpoint_requests.endpoint(config, requests.endpoint_name(config), served["EndpointConfigName"])
-    return {"CreateModel": model, "CreateEndpointConfig": served, "CreateEndpoint": endpoint}
-
-
 def falsy(node: Any) -> Iterator[Any]:
     """What sagemaker.core drops: False, 0, "" and None as members. (Maps of strings keep their empty ones.)"""
     if isinstance(node, dict):
@@ -254,7 +213,7 @@ def test_jobs_that_do_the_same_share_their_checkpoints() -> None:
 def test_everything_carries_the_tag() -> None:
     config = settings("project.name=dogs")
     made = [
-        requests.training(config, SITE, INPUTS, "j", {}, {requests.TUNING_JOB_TAG: "tuning-1"}),
+        requests.training(config, SITE, INPUTS, "j", {}, {TUNING_JOB_TAG: "tuning-1"}),
         requests.tuning(config, SITE, INPUTS, "j"),
         *serving(config, SITE, "j").values(),
     ]
@@ -282,78 +241,7 @@ def test_only_splits_that_have_images_are_channels() -> None:
     assert found == {"train": f"{INPUTS.data}/train/", "pretrained": WITH_WEIGHTS.weights}
 
 
-# ---- hyperparameters
-
-
-def test_encode_and_decode_are_opposites() -> None:
-    rng = random.Random(0)
-    for _ in range(200):
-        values: dict[str, Any] = {
-            "text": "".join(chr(rng.choice([*range(32, 127), 228, 0x1F415])) for _ in range(rng.randint(0, 20))),
-            "looks like a number": str(rng.randint(-9, 9)),
-            "whole": rng.randint(-(2**40), 2**40),
-            "fraction": rng.uniform(-1, 1) * 10.0 ** rng.randint(-12, 12),
-            "truth": rng.random() < 0.5,
-            "nothing": None,
-            "several": [1, "2", 3.5],
-        }
-        encoded = hyperparameters.encode(values)
-        assert all(isinstance(text, str) for text in encoded.values())
-        assert hyperparameters.decode(encoded) == values
-
-
-def test_decode_leaves_what_is_no_json() -> None:
-    assert hyperparameters.decode({"optimizer": "sgd", "lr": "0.1"}) == {"optimizer": "sgd", "lr": 0.1}
-
-
-def test_given_hyperparameters_have_the_last_word() -> None:
-    config = settings("train.lr=0.5", "train.epochs=3")
-    request = requests.training(config, SITE, INPUTS, "j", {"lr": 0.25, "backbone": "resnet18"})
-    found = hyperparameters.decode(request["HyperParameters"])
-    assert (found["lr"], found["epochs"], found["backbone"]) == (0.25, 3, "resnet18")
-
-
-def test_categories_are_encoded_like_every_hyperparameter() -> None:
-    config = settings("tune.ranges.optimizer.values=['adamw', 'sgd']")
-    found = requests.parameter_ranges(config.tune.ranges)["CategoricalParameterRanges"]
-    assert {"Name": "optimizer", "Values": ['"adamw"', '"sgd"']} in found
-
-
-def test_the_kind_of_a_range() -> None:
-    config = settings("tune.ranges.epochs={min = 1, max = 9}", "tune.ranges.batch-size={min = 8, max = 9}")
-    found = requests.parameter_ranges(config.tune.ranges)
-    assert {kind: [one["Name"] for one in entries] for kind, entries in found.items()} == {
-        "IntegerParameterRanges": ["batch-size", "epochs"],
-        "ContinuousParameterRanges": ["lr"],
-    }
-
-
-def test_the_regexes_read_the_script_s_lines() -> None:
-    line = "epoch=3 train:loss=0.25 validation:loss=1e-05 validation:accuracy=1.0 test:loss=-3.5E+2 test:accuracy=.5"
-    metrics = requests.algorithm(settings(), SITE)["MetricDefinitions"]
-    found = {metric["Name"]: float(re.search(metric["Regex"], line)[1]) for metric in metrics}  # type: ignore[index]
-    assert found == dict(zip(requests.METRICS, (0.25, 1e-05, 1.0, -350.0, 0.5), strict=True))
-
-
 # ---- snapshots
-
-
-FULL = (
-    "train.spot=true",
-    "train.instance_count=2",
-    "train.processes_per_host=4",
-    "train.max_retry_attempts=3",
-    "train.input_mode=FastFile",
-    "train.environment={HF_HOME = '/tmp'}",
-    "aws.tags={CostCenter = 'dogs'}",
-    "debugger.aws_rules=true",
-    "tune.max_total_run=7200",
-    "tune.target_objective=0.2",
-    "tune.max_jobs_not_improving=3",
-    "tune.stop_on_convergence=true",
-    "deploy.data_capture=10",
-)
-JOB, EARLIER = "dogbreed-train-261122-194300", "dogbreed-tune-261121-000000"
 
 
 @pytest.mark.parametrize("kind", ["training", "training-full", "tuning", "tuning-full", "endpoint", "endpoint-full"])
@@ -362,9 +250,7 @@ def test_snapshot(kind: str) -> None:
     noun, _, full = kind.partition("-")
     config, site = (settings(*FULL), CLOSED) if full else (settings(), SITE)
     if noun == "training":
-        request = requests.training(
-            config, site, INPUTS, JOB, {"lr": 0.003}, {requests.TUNING_JOB_TAG: "dogbreed-tune-1"}
-        )
+        request = requests.training(config, site, INPUTS, JOB, {"lr": 0.003}, {TUNING_JOB_TAG: "dogbreed-tune-1"})
     elif noun == "tuning":
         request = requests.tuning(config, site, WITH_WEIGHTS, "dogbreed-tune-261122-194300", [EARLIER])
     else:

@@ -16,13 +16,15 @@ import pytest
 from botocore.config import Config
 from failing_aws import failing_aws
 from moto.server import ThreadedMotoServer
-from test_requests import CLOSED, EARLIER, FULL, INPUTS, JOB, SITE, WITH_WEIGHTS, serving, settings
+from sent_requests import CLOSED, EARLIER, FULL, INPUTS, JOB, SITE, WITH_WEIGHTS, serving
+from settings import settings
 
 from dogbreed_cli import requests, sdk
 from dogbreed_cli.aws_errors import explain
 from dogbreed_cli.console import Console
 from dogbreed_cli.errors import DogbreedError
 from dogbreed_cli.session import Session, open_session
+from dogbreed_cli.tags import TUNING_JOB_TAG
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -72,7 +74,7 @@ def test_what_is_sent_is_what_was_built(boto: boto3.Session, client: Any, full: 
     made = serving(config, site, f"{JOB}-{suffix}")
     for resource, request in {
         "TrainingJob": requests.training(
-            config, site, INPUTS, f"train-{suffix}", {"lr": 0.003}, {requests.TUNING_JOB_TAG: "dogbreed-tune-1"}
+            config, site, INPUTS, f"train-{suffix}", {"lr": 0.003}, {TUNING_JOB_TAG: "dogbreed-tune-1"}
         ),
         "HyperParameterTuningJob": requests.tuning(config, site, WITH_WEIGHTS, f"tune-{suffix}", [EARLIER]),
         # moto answers DescribeModel and DescribeEndpointConfig with {} for VpcConfig and DataCaptureConfig, which the

@@ -2,39 +2,15 @@
 
 import hashlib
 import threading
-from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from uuid import uuid4
 
 import boto3
 import pytest
-from moto_server import count_requests, list_keys, open_client, serve_moto
+from moto_server import count_requests, list_keys, open_client
 
 from dogbreed_cli import storage
 from dogbreed_cli.errors import AccessError, DogbreedError, UsageError
-
-
-@pytest.fixture(scope="module")
-def s3_endpoint():
-    with serve_moto() as url:
-        yield url
-
-
-@pytest.fixture
-def client(s3_endpoint):
-    return open_client(s3_endpoint)
-
-
-@pytest.fixture
-def bucket(client) -> str:
-    name = f"dogs-{uuid4().hex}"
-    client.create_bucket(Bucket=name)
-    return name
-
-
-@pytest.fixture
-def requests(client) -> Counter:
-    return count_requests(client)
 
 
 def test_fetch_a_prefix_and_an_object(client, bucket, tmp_path):

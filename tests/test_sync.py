@@ -4,12 +4,10 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
-from moto_server import count_requests, list_keys, open_client, serve_moto
+from moto_server import list_keys, open_client
 
 from dogbreed_cli import storage
 from dogbreed_cli.breeds import draw_breeds
@@ -19,29 +17,6 @@ from dogbreed_cli.images import scan
 from dogbreed_cli.sync import MANIFEST, plan_sync, read_manifest, sync
 
 PREFIX = "dogbreed/data"
-
-
-@pytest.fixture(scope="module")
-def s3_endpoint():
-    with serve_moto() as url:
-        yield url
-
-
-@pytest.fixture
-def client(s3_endpoint):
-    return open_client(s3_endpoint)
-
-
-@pytest.fixture
-def bucket(client) -> str:
-    name = f"dogs-{uuid4().hex}"
-    client.create_bucket(Bucket=name)
-    return name
-
-
-@pytest.fixture
-def requests(client) -> Counter:
-    return count_requests(client)
 
 
 @pytest.fixture

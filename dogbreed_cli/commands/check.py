@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dogbreed_cli import checks
+from dogbreed_cli.checks import Check
 from dogbreed_cli.errors import AccessError, UsageError
 
 if TYPE_CHECKING:
-    from dogbreed_cli.checks import Check
     from dogbreed_cli.context import App
 
 STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
@@ -33,8 +34,6 @@ def check(app: App, policies: Path | None) -> None:
 
     Every line is ok, warn or fail, with what to do. Changes nothing, and on AWS costs nothing.
     """
-    from dogbreed_cli import checks
-
     found = look(app, policies)
     lines = [{"name": one.name, "status": one.status, "found": one.found, "fix": one.fix} for one in found]
     app.console.result({"checks": lines}, draw(found))
@@ -45,8 +44,6 @@ def check(app: App, policies: Path | None) -> None:
 
 
 def look(app: App, policies: Path | None) -> list[Check]:
-    from dogbreed_cli import checks
-
     config = app.config()
     try:
         session = app.session(config)

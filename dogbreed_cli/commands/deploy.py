@@ -19,7 +19,7 @@ from dogbreed_cli.names import complete_names
 from dogbreed_cli.options import NEVER, Duration, Limit
 from dogbreed_cli.pictures import Picture, open_path
 from dogbreed_cli.pricing import open_prices
-from dogbreed_cli.waiting import command_line, detachable
+from dogbreed_cli.waiting import Patience, command_line, detachable
 
 if TYPE_CHECKING:
     from dogbreed_cli.config import Config
@@ -89,7 +89,7 @@ def deploy(
     typed = list(as_words(name=name, test=test, **options))
     name = name or requests.endpoint_name(config)
     jobs.check_name(name, config.project.name)
-    picture = read_picture(test, wait) if test else None
+    picture, patience = read_picture(test, wait) if test else None, Patience(timeout)
     session = app.session(config)
     client = session.client("sagemaker")
     job = job or jobs.latest_training_job(client, config.project.name)
@@ -108,7 +108,7 @@ def deploy(
         _ = session.expiry_role_arn  # before anything is made
     session.prepare()
     with detachable(again):
-        before = settle(app, session, config, wanted, wait, timeout)
+        before = settle(app, session, config, wanted, wait, patience)
     if before and before["EndpointStatus"] != "Failed" and resources.coming_config(before) == wanted.config_name:
         app.console.note(f"endpoint {name} has {job} already")
         described = before
@@ -123,7 +123,7 @@ def deploy(
         if cost:
             app.console.note(say_cost(cost))
         session.confirm_charge(yes)
-        described = bring_up(app, session, config, wanted, before, Terms(again, wait, timeout, ends_at, picture))
+        described = bring_up(app, session, config, wanted, before, Terms(again, wait, patience, ends_at, picture))
     scale(app, session, config, described)
     change_end(session, name, expires, ends_at)
     ends_at = expiry.find_end(session, name)

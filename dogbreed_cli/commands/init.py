@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dogbreed_cli.errors import UsageError
+from dogbreed_cli.whole_files import written_beside
 
 if TYPE_CHECKING:
     from dogbreed_cli.config import Config
@@ -124,14 +125,12 @@ def compose(settings: Mapping[str, Any], config: Config) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    beside = path.with_name(path.name + ".tmp")
     try:
-        beside.write_bytes(text.encode())
-        beside.replace(path)
+        encoded = text.encode()
     except UnicodeEncodeError:
         raise UsageError("a setting is no text", fix="write it in UTF-8") from None
-    finally:
-        beside.unlink(missing_ok=True)
+    with written_beside(path) as beside:
+        beside.write_bytes(encoded)
 
 
 def example() -> Path:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import errno
-import signal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -64,7 +63,6 @@ def serve(app: App, port: int) -> None:
         if error.filename is not None or error.errno not in (errno.EADDRINUSE, errno.EACCES):  # the home's, say
             raise
         raise DogbreedError(f"port {port} cannot be had", error.strerror or "", "choose another: --port 0") from None
-    signal.signal(signal.SIGTERM, interrupt)
     try:
         environment = {
             "AWS_ENDPOINT_URL": server.url,
@@ -76,11 +74,7 @@ def serve(app: App, port: int) -> None:
         console.note("\n".join(f"export {name}={value}" for name, value in environment.items()))
         console.note("Signatures are not checked; only this machine can reach it. Ctrl-C ends it, not what runs.")
         server.serve_forever()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # SIGTERM, too
         console.note("ended; what runs goes on")
     finally:
         server.finish(FINISH_SECONDS)
-
-
-def interrupt(*_: Any) -> None:
-    raise KeyboardInterrupt

@@ -17,6 +17,7 @@ from dogbreed_cli.masking import hide_url
 from dogbreed_cli.names import complete_names
 from dogbreed_cli.parallel import in_parallel
 from dogbreed_cli.pictures import Picture, allow_any_address, check_address, open_source
+from dogbreed_cli.requests import endpoint_name
 
 if TYPE_CHECKING:
     from dogbreed_cli.console import Console
@@ -64,11 +65,9 @@ def predict(
 
     An image that cannot be read or is refused is reported, the others go on, and the exit code is 1 at the end.
     """
-    from dogbreed_cli import requests
-
     config = app.config()
     client = app.session(config).client("sagemaker-runtime")
-    name, answers = endpoint or requests.endpoint_name(config), dict[int, Answer]()
+    name, answers = endpoint or endpoint_name(config), dict[int, Answer]()
     with ExitStack() as files:
         write_csv = files.enter_context(answer_file(csv_file, as_csv))
         write_json = files.enter_context(answer_file(jsonl_file, as_json_lines))

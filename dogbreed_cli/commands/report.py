@@ -13,9 +13,10 @@ from dogbreed_cli import jobs
 from dogbreed_cli.errors import DogbreedError, UsageError
 from dogbreed_cli.names import complete_names
 from dogbreed_cli.parallel import in_parallel
-from dogbreed_cli.requests import TUNING_JOB_TAG, data_prefix
+from dogbreed_cli.requests import data_prefix
 from dogbreed_cli.source import unpack
 from dogbreed_cli.storage import explain_s3_errors, fetch, join_key, list_objects, make_s3_uri, parse_s3_uri
+from dogbreed_cli.tags import TUNING_JOB_TAG
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

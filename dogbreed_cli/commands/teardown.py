@@ -143,9 +143,6 @@ def stop(session: Session, name: str, status: str, describe: Any, ask: Any) -> N
     """Stop a job and wait until it has stopped; one that ended, or was deleted, meanwhile has."""
     from botocore.exceptions import ClientError
 
-    def has_stopped() -> bool:
-        return read_status() in jobs.ENDED
-
     def read_status() -> str:
         try:
             return describe(session.client("sagemaker"), name)[status]
@@ -158,7 +155,7 @@ def stop(session: Session, name: str, status: str, describe: Any, ask: Any) -> N
         if read_status() == "InProgress":  # else somebody has asked already
             raise
     end = time.monotonic() + STOP_SECONDS
-    while not has_stopped():
+    while read_status() not in jobs.ENDED:
         if time.monotonic() > end:
             raise DogbreedError(f"{name} has not stopped after {STOP_SECONDS} s", fix="run `dogbreed teardown` again")
         time.sleep(session.poll_seconds)

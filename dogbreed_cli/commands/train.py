@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -9,19 +10,20 @@ import click
 
 from dogbreed_cli import jobs, requests
 from dogbreed_cli.console import human_time, table
-from dogbreed_cli.costs import JobCost, as_member, check_budget, price_training, say_cost
+from dogbreed_cli.costs import JobCost, check_budget, price_training, say_cost
 from dogbreed_cli.errors import DogbreedError, QualityGateMissed, UsageError
 from dogbreed_cli.features import as_members, complete, features_option, plan_features, say_plan
-from dogbreed_cli.following import Patience, follow
+from dogbreed_cli.following import follow
 from dogbreed_cli.hyperparameters import decode
-from dogbreed_cli.inputs import find_inputs, find_manifest, send_inputs
+from dogbreed_cli.inputs import send_inputs
 from dogbreed_cli.masking import hide_secrets
 from dogbreed_cli.names import complete_names
 from dogbreed_cli.options import Limit
 from dogbreed_cli.pricing import open_prices
 from dogbreed_cli.rule_watch import RuleWatch, rule_option
 from dogbreed_cli.source import find_commit
-from dogbreed_cli.waiting import check_attach, command_line, detachable, wait_options
+from dogbreed_cli.tags import COMMIT_TAG, TUNING_JOB_TAG
+from dogbreed_cli.waiting import Patience, check_attach, command_line, detachable, job_options
 
 if TYPE_CHECKING:
     from dogbreed_cli.config import Config
@@ -55,10 +57,7 @@ Examples:
 @click.option("--min-accuracy", type=Limit(0, 1), help="Quality gate on the test accuracy (exit code 6).")
 @rule_option
 @click.option("--name", help="The job's name (default: PROJECT-train-<time>).")
-@click.option("--dry-run", is_flag=True, help="Print the request and create nothing.")
-@click.option("--budget", type=Limit(min=0), metavar="USD", help="Refuse what may cost more (exit code 7).")
-@click.option("--yes", is_flag=True, help="Do not ask before something starts that AWS charges for.")
-@wait_options
+@job_options
 @click.pass_obj
 def train(
     app: App,
@@ -95,29 +94,21 @@ def train(
     if attach:
         name = attach
     else:
-        from dogbreed_cli.report.wording import say_values
-
-        hyperparameters: dict[str, Any] = {}
-        if from_best or tuning_job:
-            tuning_job = tuning_job or jobs.latest_tuning_job(client, config.project.name)
-            hyperparameters = best_hyperparameters(client, tuning_job)
-            app.console.note(f"best of {tuning_job}: {say_values(hyperparameters)}")
-        given = {"lr": options["lr"], "batch-size": options["batch_size"], "epochs": options["epochs"]}
-        hyperparameters |= {key: value for key, value in given.items() if value is not None}
-        origin = {requests.TUNING_JOB_TAG: tuning_job, requests.COMMIT_TAG: find_commit()}
+        if from_best and not tuning_job:
+            tuning_job = jobs.latest_tuning_job(client, config.project.name)
+        hyperparameters = choose_hyperparameters(app, client, tuning_job, options)
+        origin = {TUNING_JOB_TAG: tuning_job, COMMIT_TAG: find_commit()}
         made_from = {tag: value for tag, value in origin.items() if value}
         site = session.training_site()
-        manifest = find_manifest(config, session)
-        inputs = find_inputs(config, session, site, manifest)
-        plan = plan_features(config, session, site, inputs, manifest, set(hyperparameters), prices)
-        inputs, features_cost = plan.inputs, plan.cost
+        plan = plan_features(config, session, site, set(hyperparameters), prices)
 
         def build(name: str) -> dict[str, Any]:
-            return requests.training(config, site, inputs, name, hyperparameters, made_from)
+            return requests.training(config, site, plan.inputs, name, hyperparameters, made_from)
 
-        request = build(name or f"{config.project.name}-train")
-        cost = price_training(prices, request)
-        members = {**as_members(request, features_cost), **as_member(cost)}
+        stem = f"{config.project.name}-train"
+        request = build(name or stem)
+        cost, features_cost = price_training(prices, request), plan.cost
+        members = as_members(request, cost, features_cost)
         check_budget(cost, budget, features_cost)
         if dry_run:
             sent = [hide_secrets(one) for one in (plan.request, request) if one]
@@ -127,14 +118,12 @@ def train(
         show_plan(app, config, session, hyperparameters, cost)
         session.confirm_charge(yes)
         session.prepare()
-        send_inputs(config, session, site, inputs)
+        send_inputs(config, session, site, plan.inputs)
         complete(app, session, plan, patience, prices)
         if name:
             create(session, build(name))
         else:
-            name = jobs.create_named(
-                client, partial(session.create, "TrainingJob"), build, f"{config.project.name}-train"
-            )
+            name = jobs.create_named(client, partial(session.create, "TrainingJob"), build, stem)
         app.console.note(f"training job {name}")
     again = command_line("train", "--attach", name)
     if not wait:
@@ -169,6 +158,18 @@ def create(session: Session, request: dict[str, Any]) -> None:
         raise DogbreedError(f"there is a training job {name} already", "a name is used once", fix)
 
 
+def choose_hyperparameters(app: App, client: Any, tuning_job: str | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that the config does not say: the best of the tuning job, and over them what was given."""
+    from dogbreed_cli.report.wording import say_values
+
+    best = {}
+    if tuning_job:
+        best = best_hyperparameters(client, tuning_job)
+        app.console.note(f"best of {tuning_job}: {say_values(best)}")
+    given = {"lr": options["lr"], "batch-size": options["batch_size"], "epochs": options["epochs"]}
+    return best | {key: value for key, value in given.items() if value is not None}
+
+
 def best_hyperparameters(client: Any, tuning_job: str) -> dict[str, Any]:
     best = jobs.describe_tuning_job(client, tuning_job).get("BestTrainingJob")
     if not best:
@@ -196,8 +197,7 @@ def finish(
         "hyperparameters": decode(description["HyperParameters"]),
         "model": description["ModelArtifacts"]["S3ModelArtifacts"],
         "billable_seconds": description.get("BillableTimeInSeconds"),
-        **as_members(description, features_cost),
-        **as_member(cost),
+        **as_members(description, cost, features_cost),
     }
     shown = table(["metric", "value"], [[key, f"{value:.4f}"] for key, value in sorted(metrics.items())])
     app.console.result(data, shown, f"model: {data['model']}")

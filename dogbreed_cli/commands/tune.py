@@ -11,7 +11,7 @@ import click
 
 from dogbreed_cli import jobs, requests
 from dogbreed_cli.console import human_time, table
-from dogbreed_cli.costs import JobCost, as_member, check_budget, price_tuning, say_cost
+from dogbreed_cli.costs import JobCost, check_budget, price_tuning, say_cost
 from dogbreed_cli.errors import JobFailed, NotFound, UsageError
 from dogbreed_cli.features import (
     as_members,
@@ -21,14 +21,13 @@ from dogbreed_cli.features import (
     plan_features,
     say_plan,
 )
-from dogbreed_cli.following import Patience, poll
-from dogbreed_cli.inputs import find_inputs, find_manifest, send_inputs
+from dogbreed_cli.following import poll
+from dogbreed_cli.inputs import send_inputs
 from dogbreed_cli.masking import hide_secrets
 from dogbreed_cli.names import complete_names
-from dogbreed_cli.options import Limit
 from dogbreed_cli.pricing import open_prices
 from dogbreed_cli.report.trials import Trial, as_row, columns, read_trial, read_trials
-from dogbreed_cli.waiting import check_attach, command_line, detachable, wait_options
+from dogbreed_cli.waiting import Patience, check_attach, command_line, detachable, job_options
 
 if TYPE_CHECKING:
     from dogbreed_cli.config import Config
@@ -62,10 +61,7 @@ Examples:
 )
 @features_option
 @click.option("--spot/--no-spot", default=None, help="Spot instances: cheaper, may be interrupted.")
-@click.option("--dry-run", is_flag=True, help="Print the request and create nothing.")
-@click.option("--budget", type=Limit(min=0), metavar="USD", help="Refuse what may cost more (exit code 7).")
-@click.option("--yes", is_flag=True, help="Do not ask before something starts that AWS charges for.")
-@wait_options
+@job_options
 @click.pass_obj
 def tune(
     app: App,
@@ -95,13 +91,15 @@ def tune(
     else:
         check_ranges(config)
         site = session.training_site()
-        manifest = find_manifest(config, session)
-        inputs = find_inputs(config, session, site, manifest)
-        plan = plan_features(config, session, site, inputs, manifest, set(config.tune.ranges), prices)
-        inputs, features_cost = plan.inputs, plan.cost
-        request = requests.tuning(config, site, inputs, f"{config.project.name}-tune", warm_start)
-        cost = price_tuning(prices, request)
-        members = {**as_members(request["TrainingJobDefinition"], features_cost), **as_member(cost)}
+        plan = plan_features(config, session, site, set(config.tune.ranges), prices)
+
+        def build(name: str) -> dict[str, Any]:
+            return requests.tuning(config, site, plan.inputs, name, warm_start)
+
+        stem = f"{config.project.name}-tune"
+        request = build(stem)
+        cost, features_cost = price_tuning(prices, request), plan.cost
+        members = as_members(request["TrainingJobDefinition"], cost, features_cost)
         check_budget(cost, budget, features_cost)
         if dry_run:
             sent = [hide_secrets(one) for one in (plan.request, request) if one]
@@ -113,14 +111,9 @@ def tune(
         show_plan(app, config, session, cost)
         session.confirm_charge(yes)
         session.prepare()
-        send_inputs(config, session, site, inputs)
+        send_inputs(config, session, site, plan.inputs)
         complete(app, session, plan, patience, prices)
-        name = jobs.create_named(
-            client,
-            partial(session.create, "HyperParameterTuningJob"),
-            lambda name: requests.tuning(config, site, inputs, name, warm_start),
-            f"{config.project.name}-tune",
-        )
+        name = jobs.create_named(client, partial(session.create, "HyperParameterTuningJob"), build, stem)
         app.console.note(f"tuning job {name}")
     again = command_line("tune", "--attach", name)
     if not wait:
@@ -259,8 +252,7 @@ def finish(
         "status": status,
         "best": {"training_job": best.name, "hyperparameters": best.hyperparameters, "objective": best.objective},
         "trials": [as_row(trial) for trial in trials],
-        **as_members(description["TrainingJobDefinition"], features_cost),
-        **as_member(cost),
+        **as_members(description["TrainingJobDefinition"], cost, features_cost),
     }
     shown = draw(features_job + trials, app.console.stdout.width)
     app.console.result(data, shown, f"best: {say_choice(best)}")

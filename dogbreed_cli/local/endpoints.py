@@ -10,7 +10,7 @@ from typing import Any
 
 from dogbreed_cli.errors import DogbreedError
 from dogbreed_cli.local import worker
-from dogbreed_cli.local.errors import AwsError
+from dogbreed_cli.local.errors import AwsError, refusal
 from dogbreed_cli.local.group import kill_orphans
 from dogbreed_cli.local.home import Home, arn
 from dogbreed_cli.local.listing import list_page, not_found, refuse_others
@@ -39,10 +39,10 @@ class Endpoints:
             found = False
         except AwsError as error:
             if error.code != "NoSuchBucket":
-                raise AwsError("ValidationException", f"Could not access model data at {uri}. {error}") from None
+                raise refusal(f"Could not access model data at {uri}. {error}") from None
             found = False
         if not found:
-            raise AwsError("ValidationException", f"Could not find model data at {uri}.")
+            raise refusal(f"Could not find model data at {uri}.")
         return {"ModelArn": self.add(MODEL, "ModelName", request)["ModelArn"]}
 
     def create_endpoint_config(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,9 +140,9 @@ class Endpoints:
         def ask_to_update(record: Record) -> None:
             if record["EndpointStatus"] != "InService":
                 status, which = record["EndpointStatus"], record["EndpointArn"]
-                raise AwsError("ValidationException", f'Cannot update endpoint "{which}" while it is {status}.')
+                raise refusal(f'Cannot update endpoint "{which}" while it is {status}.')
             if is_serverless and "CurrentServerlessConfig" not in record["ProductionVariants"][0]:
-                raise AwsError("ValidationException", "An endpoint on instances cannot be updated to a serverless one.")
+                raise refusal("An endpoint on instances cannot be updated to a serverless one.")
             record.update(EndpointStatus="Updating", NextEndpointConfigName=config["EndpointConfigName"])
             record["LastModifiedTime"] = time.time()
             record.pop("FailureReason", None)
@@ -186,7 +186,7 @@ class Endpoints:
 
 
 def already_there(kind: str, name: str) -> AwsError:
-    return AwsError("ValidationException", f'Cannot create already existing {WORDS[kind]} "{arn(kind, name)}".')
+    return refusal(f'Cannot create already existing {WORDS[kind]} "{arn(kind, name)}".')
 
 
 def endpoint_folder(name: str) -> str:
@@ -198,10 +198,12 @@ def check_endpoint_config(request: Mapping[str, Any]) -> Mapping[str, Any]:
     """The one production variant. Raises ValidationException for what AWS would refuse or this machine cannot do."""
     refuse_others(request, {"EndpointConfigName", "ProductionVariants", "Tags", "DataCaptureConfig"})
     if request.get("DataCaptureConfig", {"EnableCapture": False}).get("EnableCapture", True):
-        raise AwsError("ValidationException", "The local SageMaker does not support DataCaptureConfig unless "
-                       "EnableCapture is false: use the target aws for it.")  # fmt: skip
+        raise refusal(
+            "The local SageMaker does not support DataCaptureConfig unless "
+            "EnableCapture is false: use the target aws for it."
+        )
     if len(request["ProductionVariants"]) != 1:
-        raise AwsError("ValidationException", "The local SageMaker serves one production variant an endpoint.")
+        raise refusal("The local SageMaker serves one production variant an endpoint.")
     variant = request["ProductionVariants"][0]
     instances = {"InitialInstanceCount", "InstanceType"}
     members = {"VariantName", "ModelName", "InitialVariantWeight", "ServerlessConfig", *instances}
@@ -209,15 +211,12 @@ def check_endpoint_config(request: Mapping[str, Any]) -> Mapping[str, Any]:
     given = [member for member in sorted(instances) if variant.get(member)]
     if "ServerlessConfig" in variant:
         if given:
-            message = f"{given[0]} must not be given together with ServerlessConfig."
-            raise AwsError("ValidationException", message)
+            raise refusal(f"{given[0]} must not be given together with ServerlessConfig.")
         refuse_others(variant["ServerlessConfig"], {"MemorySizeInMB", "MaxConcurrency"}, "ServerlessConfig.")
         if (memory := variant["ServerlessConfig"]["MemorySizeInMB"]) % 1024:
-            message = f"Invalid MemorySizeInMB {memory}: valid values are 1024, 2048, 3072, 4096, 5120 and 6144."
-            raise AwsError("ValidationException", message)
+            raise refusal(f"Invalid MemorySizeInMB {memory}: valid values are 1024, 2048, 3072, 4096, 5120 and 6144.")
     elif len(given) < len(instances):
-        message = "Either ServerlessConfig, or InitialInstanceCount and InstanceType, are required."
-        raise AwsError("ValidationException", message)
+        raise refusal("Either ServerlessConfig, or InitialInstanceCount and InstanceType, are required.")
     return variant
 
 

@@ -15,5 +15,10 @@ class AwsError(Exception):
         self.code, self.message, self.status, self.fields = code, message, status, fields
 
 
+def refusal(message: str) -> AwsError:
+    """Of a request that AWS would not take either, or that this machine cannot serve."""
+    return AwsError("ValidationException", message)
+
+
 class JobError(Exception):
     """A job ends Failed with this text as its FailureReason."""

@@ -14,6 +14,8 @@ from pathlib import Path
 from threading import Thread
 from typing import IO, Protocol
 
+from dogbreed_cli.whole_files import written_beside
+
 # What a program needs of the machine it runs on. Nothing else of the caller's environment reaches a job, as nothing
 # would reach a container: no credentials, no PYTHONPATH.
 PASSED_ON = (
@@ -163,9 +165,8 @@ def write_group(folder: Path, group: int) -> None:
 
     # The leader may be gone already; then its start time does not matter, see kill_orphans.
     started = psutil.Process(group).create_time() if psutil.pid_exists(group) else 0
-    beside = folder / "group.json.tmp"
-    beside.write_text(json.dumps({"group": group, "started": started}))
-    beside.replace(folder / "group.json")
+    with written_beside(folder / "group.json") as beside:
+        beside.write_text(json.dumps({"group": group, "started": started}))
 
 
 def kill_orphans(folder: Path) -> None:

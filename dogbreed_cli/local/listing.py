@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from operator import itemgetter
 from typing import Any
 
-from dogbreed_cli.local.errors import AwsError
+from dogbreed_cli.local.errors import AwsError, refusal
 from dogbreed_cli.local.records import Record
 
 FILTERS = {
@@ -40,7 +40,7 @@ def list_page(
         found.reverse()
     token, size = request.get("NextToken", "0"), request.get("MaxResults", PAGE)
     if not token.isdecimal():
-        raise AwsError("ValidationException", f"Invalid pagination token: {token}")
+        raise refusal(f"Invalid pagination token: {token}")
     start = int(token)
     answer: dict[str, Any] = {result: found[start : start + size]}
     if start + size < len(found):
@@ -66,8 +66,7 @@ def refuse_others(request: Mapping[str, Any], supported: Collection[str], where:
     """What this machine cannot do is said, never ignored. Raises ValidationException."""
     for member, value in request.items():
         if member not in supported and value not in (None, False, [], {}):
-            raise AwsError(
-                "ValidationException",
+            raise refusal(
                 f"The local SageMaker does not support {where}{member}: use the target aws for it.",
             )
 
@@ -78,8 +77,8 @@ def not_found(kind: str, name: str) -> AwsError:
     https://github.com/aws-controllers-k8s/sagemaker-controller/blob/main/generator.yaml
     """
     if kind == "training job":
-        return AwsError("ValidationException", "Requested resource not found.")
+        return refusal("Requested resource not found.")
     if kind == "tuning job":
         message = f"Amazon SageMaker can't find a tuning job with the name {name}. Requested resource not found."
         return AwsError("ResourceNotFound", message)
-    return AwsError("ValidationException", f'Could not find {kind} "{name}".')
+    return refusal(f'Could not find {kind} "{name}".')

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -12,7 +11,8 @@ from pathlib import Path
 
 from dogbreed_cli.cache import cache_folder
 from dogbreed_cli.checks import Check, Step, fail, ok, warn
-from dogbreed_cli.local.group import PASSED_ON
+from dogbreed_cli.local.container import study_environment
+from dogbreed_cli.local.group import program_environment
 from dogbreed_cli.local.home import Home
 from dogbreed_cli.local.image import COMPLETE, image_folder, interpreter
 from dogbreed_cli.weights import kind_of
@@ -98,11 +98,10 @@ def rebuild(name: str) -> str:
 
 def ask(python: Path, backbone: str, weights: str) -> tuple[dict | None, str]:
     """What LOOK says, run as jobs are: with no more of our environment than they get."""
-    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     try:
         done = subprocess.run(
             [python, "-c", LOOK, backbone, weights],
-            env={**environment, "PATH": f"{python.parent}:{os.environ.get('PATH', os.defpath)}"},
+            env=program_environment(study_environment({}, python, threads=None)),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

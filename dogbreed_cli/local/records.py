@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from dogbreed_cli.whole_files import written_beside
 
 Record = dict[str, Any]
 
@@ -62,11 +63,9 @@ class Records:
         return sorted(path.stem for path in (self.folder / kind).glob(f"{prefix}*.json"))
 
     def write(self, kind: str, name: str, record: Record) -> None:
-        path = self.path(kind, name)
-        beside = path.with_suffix(f".{os.getpid()}.tmp")
-        beside.touch(mode=0o600)  # a job's Environment may hold a secret
-        beside.write_text(json.dumps(record, indent=1))
-        beside.replace(path)
+        with written_beside(self.path(kind, name)) as beside:
+            beside.touch(mode=0o600)  # a job's Environment may hold a secret
+            beside.write_text(json.dumps(record, indent=1))
 
     @contextmanager
     def locked(self, kind: str) -> Iterator[None]:

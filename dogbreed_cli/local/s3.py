@@ -52,10 +52,11 @@ class S3(Objects, Listing, Uploads):
                     raise AwsError("BucketAlreadyOwnedByYou", message, 409, BucketName=bucket) from error
             else:
                 created = {"LocationConstraint": location, "CreationDate": datetime.now(UTC).isoformat()}
-                record, temporary = self._record(bucket), self.store.temporary()
+                record = self._record(bucket)
                 record.parent.mkdir(exist_ok=True)
-                temporary.write_text(json.dumps(created))
-                temporary.replace(record)
+                with self.store.temporary() as temporary:
+                    temporary.write_text(json.dumps(created))
+                    temporary.replace(record)
         return {"Location": f"/{bucket}"}
 
     def _record(self, bucket: str) -> Path:

@@ -50,17 +50,21 @@ class Objects:
         bucket, key = request["Bucket"], request["Key"]
         self.store.bucket(bucket)
         check_key(key)
-        source, digest = self.store.receive(request["Body"])
-        try:
+        with self.store.received(request["Body"]) as (source, digest):
             check_md5(request, digest)
             with self.store.lock(bucket):
                 self._check_write(request)
+<<<<<<< HEAD
                 placed = self.store.place(
                     bucket, key, source, digest, chosen_headers(request), request.get("Metadata", {})
                 )
         except BaseException:
             source.unlink(missing_ok=True)
             raise
+=======
+                headers, metadata = chosen_headers(request), request.get("Metadata", {})
+                placed = self.store.place(bucket, key, source, digest, headers, metadata)
+>>>>>>> 92f0ed2e0c0142d83387fb116d62efe3e364fc68
         return {"ETag": placed.etag}
 
     def _check_write(self, request: dict[str, Any]) -> None:
@@ -136,12 +140,10 @@ class Objects:
             )
             raise AwsError("InvalidRequest", message)
         file, description = self.store.open(from_bucket, from_key)
-        with file:
-            source, digest = self.store.receive(file)
         headers, metadata = description.headers, description.metadata
         if replaces:
             headers, metadata = chosen_headers(request), request.get("Metadata", {})
-        with self.store.lock(bucket):
+        with file, self.store.received(file) as (source, digest), self.store.lock(bucket):
             placed = self.store.place(bucket, key, source, digest, headers, metadata)
         return {"CopyObjectResult": {"ETag": placed.etag, "LastModified": last_modified(placed)}}
 

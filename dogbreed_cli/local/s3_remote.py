@@ -20,8 +20,8 @@ from s3transfer.exceptions import RetriesExceededError
 from dogbreed_cli.local.errors import AwsError
 from dogbreed_cli.local.home import REGION
 from dogbreed_cli.local.s3_access import S3Access, Transfer
+from dogbreed_cli.storage import DELETE_BATCH
 
-DELETE_BATCH = 1000  # keys in one DeleteObjects, AWS's limit
 CONFIG = Config(
     s3={"addressing_style": "path"},
     retries={"mode": "standard", "total_max_attempts": 4},

@@ -20,7 +20,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -73,24 +73,29 @@ class Store:
         finally:
             os.close(file)
 
-    def temporary(self) -> Path:
+    @contextlib.contextmanager
+    def temporary(self) -> Iterator[Path]:
+        """A new name for a file that is renamed when it is whole; nothing is left of one that was not."""
         folder = self.folder / ".tmp"
         if not folder.is_dir():
             folder.mkdir(parents=True, exist_ok=True)
-        return folder / uuid.uuid4().hex
-
-    def receive(self, body: BinaryIO) -> tuple[Path, str]:
-        """Write a stream to a file of its own: (file, MD5 in hex)."""
-        temporary, digest = self.temporary(), hashlib.md5(usedforsecurity=False)
+        path = folder / uuid.uuid4().hex
         try:
-            with temporary.open("wb") as file:
+            yield path
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+    @contextlib.contextmanager
+    def received(self, body: BinaryIO) -> Iterator[tuple[Path, str]]:
+        """A stream in a temporary file: (file, MD5 in hex)."""
+        digest = hashlib.md5(usedforsecurity=False)
+        with self.temporary() as path:
+            with path.open("wb") as file:
                 while chunk := body.read(CHUNK):
                     digest.update(chunk)
                     file.write(chunk)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        return temporary, digest.hexdigest()
+            yield path, digest.hexdigest()
 
     def place(
         self, bucket: str, key: str, source: Path, etag: str, headers: dict[str, str], metadata: dict[str, str]
@@ -108,19 +113,19 @@ class Store:
         No MD5 here, which takes longer than to pack the archive: `describe` computes it for whoever asks first.
         """
         self.bucket(bucket)
-        temporary = self.temporary()
-        try:
-            if source.is_symlink() or source.stat().st_nlink > 1:
-                raise OSError("the file has other names, and may be changed under them")
-            source.rename(temporary)
-        except OSError:  # or another file system
-            shutil.copyfile(source, temporary)
-            source.unlink()
-        now = time.time_ns()
-        os.utime(temporary, ns=(now, now))
-        with self.lock(bucket):
-            self._move(bucket, key, temporary)
-            Path(self._describing(bucket, key)).unlink(missing_ok=True)
+        with self.temporary() as temporary:
+            try:
+                if source.is_symlink() or source.stat().st_nlink > 1:
+                    raise OSError("the file has other names, and may be changed under them")
+                source.rename(temporary)
+            except OSError:  # or another file system
+                shutil.copyfile(source, temporary)
+                source.unlink()
+            now = time.time_ns()
+            os.utime(temporary, ns=(now, now))
+            with self.lock(bucket):
+                self._move(bucket, key, temporary)
+                Path(self._describing(bucket, key)).unlink(missing_ok=True)
 
     def _move(self, bucket: str, key: str, source: Path) -> None:
         path = self.bucket(bucket) / encode_key(key)
@@ -149,13 +154,14 @@ class Store:
         return f"{self.folder}/.meta/{bucket}/{encode_key(key)}{BESIDE}"
 
     def remember(self, bucket: str, key: str, description: Description) -> None:
-        path, temporary = Path(self._describing(bucket, key)), self.temporary()
-        temporary.write_bytes(json.dumps(vars(description)).encode())
-        try:
-            temporary.replace(path)
-        except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.replace(path)
+        path = Path(self._describing(bucket, key))
+        with self.temporary() as temporary:
+            temporary.write_bytes(json.dumps(vars(description)).encode())
+            try:
+                temporary.replace(path)
+            except FileNotFoundError:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                temporary.replace(path)
 
     def recall(self, bucket: str, key: str, status: os.stat_result) -> Description | None:
         """What was remembered of the file that has this status; None when it was put or changed by hand."""

@@ -36,12 +36,9 @@ class Uploads:
         check_key(key)
         upload_id = uuid.uuid4().hex
         record = {"Key": key, "headers": chosen_headers(request), "metadata": request.get("Metadata", {})}
-        temporary = self.store.temporary()
-        temporary.mkdir()
-        (temporary / "upload.json").write_text(json.dumps(record))
-        folder = self.store.folder / ".uploads" / bucket / upload_id
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary.replace(folder)
+        folder = self.store.folder / ".uploads" / bucket / upload_id  # which nobody knows of until it is answered
+        folder.mkdir(parents=True)
+        (folder / "upload.json").write_text(json.dumps(record))
         return {"Bucket": bucket, "Key": key, "UploadId": upload_id}
 
     def _upload(self, request: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
@@ -76,8 +73,7 @@ class Uploads:
         number = request["PartNumber"]
         if not 1 <= number <= 10_000:
             raise AwsError("InvalidArgument", "Part number must be an integer between 1 and 10000, inclusive")
-        source, digest = self.store.receive(body)
-        try:
+        with self.store.received(body) as (source, digest):
             check_md5(request, digest)
             name = f"{number:05}-{digest}"
             try:
@@ -88,8 +84,6 @@ class Uploads:
             for path in folder.glob(f"{number:05}-*"):
                 if path.name != name:
                     path.unlink(missing_ok=True)  # sent again with other bytes
-        finally:
-            source.unlink(missing_ok=True)
         return f'"{digest}"'
 
     def list_parts(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -116,8 +110,7 @@ class Uploads:
         folder, record = self._upload(request)
         parts = _chosen_parts(folder, request.get("MultipartUpload", {}).get("Parts", []))
         digest = hashlib.md5(usedforsecurity=False)
-        source = self.store.temporary()
-        try:
+        with self.store.temporary() as source:
             with source.open("wb") as whole:
                 for path in parts:
                     digest.update(bytes.fromhex(path.name.partition("-")[2]))
@@ -126,8 +119,6 @@ class Uploads:
             etag = f"{digest.hexdigest()}-{len(parts)}"
             with self.store.lock(bucket):
                 placed = self.store.place(bucket, key, source, etag, record["headers"], record["metadata"])
-        finally:
-            source.unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
         return {"Bucket": bucket, "Key": key, "ETag": placed.etag, "Location": f"/{bucket}/{key}"}
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from dogbreed_cli.local import endpoints, training_jobs, tuning_jobs
 from dogbreed_cli.local.endpoints import Endpoints
-from dogbreed_cli.local.errors import AwsError
+from dogbreed_cli.local.errors import AwsError, refusal
 from dogbreed_cli.local.home import Home
 from dogbreed_cli.local.records import Record, Records
 from dogbreed_cli.local.tuning_jobs import TuningJobs
@@ -41,7 +41,7 @@ class SageMaker(TuningJobs, Endpoints):
         def add(record: Record) -> None:
             tags = {tag["Key"]: tag["Value"] for tag in [*record.get("Tags", []), *request["Tags"]]}
             if len(tags) > MOST_TAGS:
-                raise AwsError("ValidationException", f"A resource has at most {MOST_TAGS} tags.")
+                raise refusal(f"A resource has at most {MOST_TAGS} tags.")
             record["Tags"] = [{"Key": key, "Value": value} for key, value in tags.items()]
 
         return {"Tags": self.tagged(kind, name, add)["Tags"]}
@@ -64,5 +64,5 @@ class SageMaker(TuningJobs, Endpoints):
 def split_arn(text: str) -> tuple[str, str]:
     kind, _, name = text.rpartition(":")[2].partition("/")
     if kind not in KINDS or not re.fullmatch("[a-zA-Z0-9-]+", name):
-        raise AwsError("ValidationException", f"The local SageMaker keeps no tags for {text!r}.")
+        raise refusal(f"The local SageMaker keeps no tags for {text!r}.")
     return KINDS[kind], name

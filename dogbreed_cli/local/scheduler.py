@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from dogbreed_cli.local.errors import AwsError
+from dogbreed_cli.local.errors import AwsError, refusal
 from dogbreed_cli.local.home import ACCOUNT, REGION, Home
 from dogbreed_cli.local.records import Record, Records
 
@@ -111,10 +111,6 @@ def end_if_due(records: Records, endpoint: str, end: str) -> None:
 
 def mark_deleting(record: Record) -> None:
     record.update(EndpointStatus="Deleting", LastModifiedTime=time.time())
-
-
-def refusal(message: str) -> AwsError:
-    return AwsError("ValidationException", message, 400)
 
 
 def missing(request: Mapping[str, Any]) -> AwsError:

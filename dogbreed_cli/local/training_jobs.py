@@ -11,7 +11,7 @@ from typing import Any
 
 from dogbreed_cli.local import worker
 from dogbreed_cli.local.checkpoints import checkpoint_place, last_sync
-from dogbreed_cli.local.errors import AwsError
+from dogbreed_cli.local.errors import AwsError, refusal
 from dogbreed_cli.local.group import kill_orphans
 from dogbreed_cli.local.home import Home, arn
 from dogbreed_cli.local.listing import list_page, not_found
@@ -76,8 +76,9 @@ class TrainingJobs:
         name = request["TrainingJobName"]
         record = self.settled_training_job(name)
         if record["TrainingJobStatus"] in ENDED:
-            raise AwsError("ValidationException", f"The request was rejected because the training job is in status "
-                           f"{record['TrainingJobStatus']}.")  # fmt: skip
+            raise refusal(
+                f"The request was rejected because the training job is in status {record['TrainingJobStatus']}."
+            )
         self.records.update(KIND, name, ask_to_stop)
 
     def settled_training_job(self, name: str) -> Record:

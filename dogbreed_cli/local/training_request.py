@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from dogbreed_cli.errors import DogbreedError
 from dogbreed_cli.local.checkpoints import CONTAINER_ROOT, DEFAULT_PATH
-from dogbreed_cli.local.errors import AwsError
+from dogbreed_cli.local.errors import refusal
 from dogbreed_cli.local.listing import refuse_others
 from dogbreed_cli.storage import parse_s3_uri
 
@@ -34,7 +34,7 @@ def check_training_request(request: Mapping[str, Any]) -> None:
     refuse_others(request, SUPPORTED)
     for member in ("AlgorithmSpecification", "ResourceConfig", "StoppingCondition"):
         if member not in request:
-            raise AwsError("ValidationException", f"{member} is required.")
+            raise refusal(f"{member} is required.")
     check_algorithm(request["AlgorithmSpecification"])
     check_resources(request["ResourceConfig"])
     check_stopping(request)
@@ -42,7 +42,7 @@ def check_training_request(request: Mapping[str, Any]) -> None:
     check_s3_uri(request["OutputDataConfig"]["S3OutputPath"])
     channels = [channel["ChannelName"] for channel in request.get("InputDataConfig", [])]
     if len(channels) != len(set(channels)):
-        raise AwsError("ValidationException", f"Channel names must be unique: {channels}")
+        raise refusal(f"Channel names must be unique: {channels}")
     for channel in request.get("InputDataConfig", []):
         check_channel(channel)
     if "DebugHookConfig" in request:
@@ -61,13 +61,12 @@ def check_algorithm(algorithm: Mapping[str, Any]) -> None:
         try:
             re.compile(metric["Regex"])
         except re.error as error:
-            raise AwsError("ValidationException", f"Invalid regex for metric {metric['Name']}: {error}") from None
+            raise refusal(f"Invalid regex for metric {metric['Name']}: {error}") from None
 
 
 def check_input_mode(mode: str) -> None:
     if mode == "Pipe":
-        raise AwsError("ValidationException", "The local SageMaker does not support the input mode Pipe: use File, "
-                       "FastFile or the target aws.")  # fmt: skip
+        raise refusal("The local SageMaker does not support the input mode Pipe: use File, FastFile or the target aws.")
 
 
 def check_resources(resources: Mapping[str, Any]) -> None:
@@ -75,7 +74,7 @@ def check_resources(resources: Mapping[str, Any]) -> None:
     members = {"InstanceType", "InstanceCount", "VolumeSizeInGB", "KeepAlivePeriodInSeconds"}
     refuse_others(resources, members, "ResourceConfig.")
     if resources.get("InstanceCount", 1) != 1:
-        raise AwsError("ValidationException", "The local SageMaker runs jobs on one instance: InstanceCount must be 1.")
+        raise refusal("The local SageMaker runs jobs on one instance: InstanceCount must be 1.")
 
 
 def check_stopping(request: Mapping[str, Any]) -> None:
@@ -84,13 +83,15 @@ def check_stopping(request: Mapping[str, Any]) -> None:
     refuse_others(stopping, {"MaxRuntimeInSeconds", "MaxWaitTimeInSeconds"}, "StoppingCondition.")
     longest, most = stopping.get("MaxRuntimeInSeconds", 86400), stopping.get("MaxWaitTimeInSeconds")
     if not spot and most is not None:
-        raise AwsError("ValidationException", "Invalid MaxWaitTimeInSeconds. It is only supported when "
-                       "EnableManagedSpotTraining is set to true")  # fmt: skip
+        raise refusal(
+            "Invalid MaxWaitTimeInSeconds. It is only supported when EnableManagedSpotTraining is set to true"
+        )
     if spot and (most is None or most < longest):
-        raise AwsError("ValidationException", "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or "
-                       "equal to MaxRuntimeInSeconds")  # fmt: skip
+        raise refusal(
+            "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to MaxRuntimeInSeconds"
+        )
     if spot and request["ResourceConfig"].get("KeepAlivePeriodInSeconds"):
-        raise AwsError("ValidationException", "KeepAlivePeriodInSeconds is not supported with managed spot training.")
+        raise refusal("KeepAlivePeriodInSeconds is not supported with managed spot training.")
 
 
 def check_channel(channel: Mapping[str, Any]) -> None:
@@ -100,15 +101,14 @@ def check_channel(channel: Mapping[str, Any]) -> None:
     source = channel["DataSource"]["S3DataSource"]
     refuse_others(source, {"S3DataType", "S3Uri", "S3DataDistributionType"}, "S3DataSource.")
     if source["S3DataType"] != "S3Prefix":
-        raise AwsError("ValidationException", "The local SageMaker supports only the S3DataType S3Prefix.")
+        raise refusal("The local SageMaker supports only the S3DataType S3Prefix.")
     check_s3_uri(source["S3Uri"])
 
 
 def check_debug_hook(hook: Mapping[str, Any]) -> None:
     check_s3_uri(hook["S3OutputPath"])
     if hook.get("LocalPath", TENSORS).rstrip("/") != TENSORS:
-        raise AwsError("ValidationException", f"The local SageMaker supports only the DebugHookConfig.LocalPath "
-                       f"{TENSORS}.")  # fmt: skip
+        raise refusal(f"The local SageMaker supports only the DebugHookConfig.LocalPath {TENSORS}.")
 
 
 def check_profiler(profiler: Mapping[str, Any]) -> None:
@@ -117,12 +117,11 @@ def check_profiler(profiler: Mapping[str, Any]) -> None:
     interval = profiler.get("ProfilingIntervalInMilliseconds", 500)
     if interval not in INTERVALS:
         known = ", ".join(map(str, INTERVALS))
-        raise AwsError("ValidationException", f"Invalid ProfilingIntervalInMilliseconds {interval}. Available values "
-                       f"are {known}.")  # fmt: skip
+        raise refusal(f"Invalid ProfilingIntervalInMilliseconds {interval}. Available values are {known}.")
     if "S3OutputPath" in profiler:
         check_s3_uri(profiler["S3OutputPath"])
     elif not profiler.get("DisableProfiler"):
-        raise AwsError("ValidationException", "ProfilerConfig.S3OutputPath is required unless DisableProfiler is true.")
+        raise refusal("ProfilerConfig.S3OutputPath is required unless DisableProfiler is true.")
 
 
 def check_checkpoints(config: Mapping[str, Any]) -> None:
@@ -130,15 +129,16 @@ def check_checkpoints(config: Mapping[str, Any]) -> None:
     path = PurePosixPath(config.get("LocalPath", DEFAULT_PATH))
     inside = path.parts[3:] if path.is_relative_to(CONTAINER_ROOT) else ()
     if not inside or inside[0] in TAKEN or ".." in inside:
-        raise AwsError("ValidationException", f"The local SageMaker keeps checkpoints in a folder of their own below "
-                       f"{CONTAINER_ROOT}, not in {path}.")  # fmt: skip
+        raise refusal(
+            f"The local SageMaker keeps checkpoints in a folder of their own below {CONTAINER_ROOT}, not in {path}."
+        )
 
 
 def check_s3_uri(uri: str) -> None:
     try:
         parse_s3_uri(uri)
     except DogbreedError as error:
-        raise AwsError("ValidationException", f"Invalid S3 URI {uri!r}: {error}") from None
+        raise refusal(f"Invalid S3 URI {uri!r}: {error}") from None
 
 
 def image_python(image: str) -> Path:
@@ -146,5 +146,5 @@ def image_python(image: str) -> Path:
     parts = urlsplit(image)
     python = Path(unquote(parts.path))
     if parts.scheme != "file" or not python.is_file() or not os.access(python, os.X_OK):
-        raise AwsError("ValidationException", f"No container image {image!r} on this machine.")
+        raise refusal(f"No container image {image!r} on this machine.")
     return python

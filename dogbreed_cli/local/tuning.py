@@ -83,7 +83,7 @@ def search(sagemaker: SageMaker, name: str, record: Record, warm: WarmInterprete
     config = record["HyperParameterTuningJobConfig"]
     limits, metric = config["ResourceLimits"], config["HyperParameterTuningJobObjective"]["MetricName"]
     parameters = read_ranges(config["ParameterRanges"])
-    study = create_study(config, record["TrainingJobDefinition"], parameters)
+    study = create_study(config, record["TrainingJobDefinition"])
     warm_start(study, parameters, sagemaker, record)
     left = limits.get("MaxNumberOfTrainingJobs", 0)
     if config["Strategy"] == "Grid":
@@ -139,9 +139,7 @@ def read_ranges(ranges: Mapping[str, Any]) -> dict[str, Parameter]:
     return parameters
 
 
-def create_study(
-    config: Mapping[str, Any], definition: Mapping[str, Any], parameters: Mapping[str, Parameter]
-) -> optuna.Study:
+def create_study(config: Mapping[str, Any], definition: Mapping[str, Any]) -> optuna.Study:
     seed, strategy = config.get("RandomSeed"), config["Strategy"]  # without a seed no two searches are the same
     sampler: optuna.samplers.BaseSampler = optuna.samplers.RandomSampler(seed)
     if strategy in ("Bayesian", "Hyperband"):
@@ -252,11 +250,9 @@ def finish(sagemaker: SageMaker, name: str, stopped: bool) -> None:
     elif failed and len(failed) == len(trials):
         status, reason = "Failed", f"All training jobs failed. The first: {failed[0].get('FailureReason', 'no reason')}"
     elif all(objective(trial) is None for trial in trials):
-        status, reason = (
-            "Failed",
-            (
-                f"No objective metrics found after running {len(trials)} training jobs. Please ensure that the custom "
-                "algorithm is emitting the objective metric as defined by the regular expression provided."
-            ),
+        status = "Failed"
+        reason = (
+            f"No objective metrics found after running {len(trials)} training jobs. Please ensure that the custom "
+            "algorithm is emitting the objective metric as defined by the regular expression provided."
         )
     sagemaker.records.update(KIND, name, lambda record: end(record, status, reason))

@@ -8,12 +8,12 @@ from operator import itemgetter
 from typing import Any
 
 from dogbreed_cli.local import training_jobs, worker
-from dogbreed_cli.local.errors import AwsError
+from dogbreed_cli.local.errors import AwsError, refusal
 from dogbreed_cli.local.home import arn
 from dogbreed_cli.local.listing import list_page, not_found
 from dogbreed_cli.local.records import Record, Records
-from dogbreed_cli.local.training_jobs import TrainingJobs
-from dogbreed_cli.local.tuning_request import ENDED, check_parent, check_tuning_request
+from dogbreed_cli.local.training_jobs import ENDED, TrainingJobs
+from dogbreed_cli.local.tuning_request import check_parent, check_tuning_request
 
 KIND = "hyper-parameter-tuning-job"
 BEST_MEMBERS = (
@@ -85,7 +85,7 @@ class TuningJobs(TrainingJobs):
     def stop_hyper_parameter_tuning_job(self, request: Mapping[str, Any]) -> None:
         name = request["HyperParameterTuningJobName"]
         if self.settled_tuning_job(name)["HyperParameterTuningJobStatus"] in ENDED:
-            raise AwsError("ValidationException", "The request was rejected because the tuning job has ended.")
+            raise refusal("The request was rejected because the tuning job has ended.")
         self.records.update(KIND, name, ask_to_stop)
 
     def settled_tuning_job(self, name: str) -> Record:

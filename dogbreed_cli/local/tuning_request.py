@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any
 
-from dogbreed_cli.local.errors import AwsError
+from dogbreed_cli.local.errors import refusal
 from dogbreed_cli.local.listing import refuse_others
 from dogbreed_cli.local.records import Record
+from dogbreed_cli.local.training_jobs import ENDED
 from dogbreed_cli.local.training_request import check_training_request
-
-ENDED = ("Completed", "Failed", "Stopped")
 
 
 def check_tuning_request(request: Mapping[str, Any]) -> None:
@@ -40,25 +39,20 @@ def check_tuning_request(request: Mapping[str, Any]) -> None:
     )
     definition = request.get("TrainingJobDefinition")
     if definition is None or "HyperParameterTuningJobObjective" not in config:
-        raise AwsError(
-            "ValidationException", "TrainingJobDefinition and HyperParameterTuningJobObjective are required."
-        )
+        raise refusal("TrainingJobDefinition and HyperParameterTuningJobObjective are required.")
     check_training_request(trial_request(definition, "trial", {}))
     metrics = {metric["Name"] for metric in definition["AlgorithmSpecification"].get("MetricDefinitions", [])}
     wanted = config["HyperParameterTuningJobObjective"]["MetricName"]
     if wanted not in metrics:
-        raise AwsError(
-            "ValidationException",
+        raise refusal(
             f"The objective metric [{wanted}] is not in the metric definitions {sorted(metrics)}.",
         )
     names = check_ranges(config.get("ParameterRanges", {}), config["Strategy"])
     if clash := names & set(definition.get("StaticHyperParameters", {})):
-        raise AwsError("ValidationException", f"Hyperparameters are both static and tuned: {sorted(clash)}.")
+        raise refusal(f"Hyperparameters are both static and tuned: {sorted(clash)}.")
     check_count(config)
     if config["Strategy"] == "Hyperband" and config.get("TrainingJobEarlyStoppingType") == "Auto":
-        raise AwsError(
-            "ValidationException", "TrainingJobEarlyStoppingType must be Off when the strategy is Hyperband."
-        )
+        raise refusal("TrainingJobEarlyStoppingType must be Off when the strategy is Hyperband.")
 
 
 def check_count(config: Mapping[str, Any]) -> None:
@@ -66,15 +60,14 @@ def check_count(config: Mapping[str, Any]) -> None:
     most = config["ResourceLimits"].get("MaxNumberOfTrainingJobs")
     if config["Strategy"] != "Grid":
         if most is None:
-            raise AwsError("ValidationException", "MaxNumberOfTrainingJobs is required unless the strategy is Grid.")
+            raise refusal("MaxNumberOfTrainingJobs is required unless the strategy is Grid.")
         return
     combinations = prod(len(set(r["Values"])) for r in config["ParameterRanges"]["CategoricalParameterRanges"])
     if most not in (None, combinations):
-        message = (
+        raise refusal(
             f"MaxNumberOfTrainingJobs, if specified, must equal the total number of distinct categorical combinations "
             f"when the strategy is Grid: {combinations}, not {most}."
         )
-        raise AwsError("ValidationException", message)
 
 
 def check_ranges(ranges: Mapping[str, Any], strategy: str) -> set[str]:
@@ -83,13 +76,13 @@ def check_ranges(ranges: Mapping[str, Any], strategy: str) -> set[str]:
     refuse_others(ranges, kinds, "ParameterRanges.")
     names = [entry["Name"] for kind in kinds for entry in ranges.get(kind, [])]
     if not names:
-        raise AwsError("ValidationException", "At least one hyperparameter range is required.")
+        raise refusal("At least one hyperparameter range is required.")
     if len(names) != len(set(names)):
-        raise AwsError("ValidationException", f"Hyperparameters have several ranges: {names}.")
+        raise refusal(f"Hyperparameters have several ranges: {names}.")
     for kind, number in (("IntegerParameterRanges", int), ("ContinuousParameterRanges", float)):
         for entry in ranges.get(kind, []):
             if strategy == "Grid":
-                raise AwsError("ValidationException", "Grid search strategy only supports categorical parameters.")
+                raise refusal("Grid search strategy only supports categorical parameters.")
             check_range(entry, number)
     return set(names)
 
@@ -99,38 +92,36 @@ def check_range(entry: Mapping[str, Any], number: Callable[[str], float]) -> Non
     try:
         low, high = number(entry["MinValue"]), number(entry["MaxValue"])
     except ValueError:
-        raise AwsError("ValidationException", f"The range of {name} is not of numbers of its kind: {entry}.") from None
+        raise refusal(f"The range of {name} is not of numbers of its kind: {entry}.") from None
     if not low < high:
-        raise AwsError("ValidationException", f"MinValue of {name} must be less than its MaxValue: {low}, {high}.")
+        raise refusal(f"MinValue of {name} must be less than its MaxValue: {low}, {high}.")
     if scaling == "Logarithmic" and low <= 0:
-        raise AwsError("ValidationException", f"Logarithmic scaling of {name} needs a range above 0.")
+        raise refusal(f"Logarithmic scaling of {name} needs a range above 0.")
     if scaling == "ReverseLogarithmic" and (number is int or low < 0 or high >= 1):
-        message = f"Reverse logarithmic scaling of {name} needs a continuous range within 0 <= x < 1.0."
-        raise AwsError("ValidationException", message)
+        raise refusal(f"Reverse logarithmic scaling of {name} needs a continuous range within 0 <= x < 1.0.")
 
 
 def check_parent(parent: Record, request: Mapping[str, Any]) -> None:
     name = parent["HyperParameterTuningJobName"]
     if parent["HyperParameterTuningJobStatus"] not in ENDED:
-        raise AwsError("ValidationException", f"The parent tuning job {name} has not ended yet.")
+        raise refusal(f"The parent tuning job {name} has not ended yet.")
     theirs, ours = (
         job["HyperParameterTuningJobConfig"]["HyperParameterTuningJobObjective"] for job in (parent, request)
     )
     if theirs != ours:
-        message = f"The parent tuning job {name} has another objective metric: {theirs}, not {ours}."
-        raise AwsError("ValidationException", message)
+        raise refusal(f"The parent tuning job {name} has another objective metric: {theirs}, not {ours}.")
     if count_hyperparameters(parent) != count_hyperparameters(request):
-        message = (
+        raise refusal(
             f"The parent tuning job {name} has {count_hyperparameters(parent)} static and tunable hyperparameters, not "
             f"{count_hyperparameters(request)}: their number must remain the same."
         )
-        raise AwsError("ValidationException", message)
     if request["WarmStartConfig"]["WarmStartType"] == "IdenticalDataAndAlgorithm":
         before, now = parent["TrainingJobDefinition"], request["TrainingJobDefinition"]
         images = {job["AlgorithmSpecification"]["TrainingImage"] for job in (before, now)}
         if before.get("InputDataConfig") != now.get("InputDataConfig") or len(images) > 1:
-            message = f"IdenticalDataAndAlgorithm needs the input data and the training image of the parent job {name}."
-            raise AwsError("ValidationException", message)
+            raise refusal(
+                f"IdenticalDataAndAlgorithm needs the input data and the training image of the parent job {name}."
+            )
 
 
 def count_hyperparameters(job: Mapping[str, Any]) -> int:

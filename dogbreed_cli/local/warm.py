@@ -76,7 +76,8 @@ class Forked:
     """A Program. Raises OSError when the interpreter is gone or does not answer."""
 
     def __init__(self, trial: socket.socket, arguments: list[str], folder: Path, environment: Mapping[str, str]):
-        self.trial, self.returncode = trial, None
+        self.trial = trial
+        self.returncode: int | None = None
         gate, gate_end = os.pipe()
         output, output_end = os.pipe()
         self.stdin: IO[bytes] = os.fdopen(gate_end, "wb")
@@ -97,8 +98,6 @@ class Forked:
         finally:
             os.close(gate)
             os.close(output_end)
-
-    returncode: int | None
 
     def poll(self) -> int | None:
         with contextlib.suppress(subprocess.TimeoutExpired):

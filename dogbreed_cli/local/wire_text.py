@@ -37,14 +37,17 @@ def serialize_text(shape: Any, value: Any, time_format: str) -> str:
 
 def parse_time(value: str | int | float) -> datetime:
     """Any of AWS's three formats; aware, in UTC."""
-    moment: datetime = parse_timestamp(value)
+    return in_utc(parse_timestamp(value))
+
+
+def in_utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def serialize_time(moment: datetime | float, time_format: str) -> str | float:
     if isinstance(moment, int | float):
         moment = datetime.fromtimestamp(moment, UTC)
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    moment = in_utc(moment)
     match time_format.lower():
         case "rfc822":
             return format_datetime(moment.replace(microsecond=0), usegmt=True)

@@ -17,6 +17,7 @@ from dogbreed_cli.errors import AccessError
 from dogbreed_cli.parallel import in_parallel
 from dogbreed_cli.policies import CALLER, SCHEDULER, SERVICE, Place, caller, execution_role, expiry_role, trust
 from dogbreed_cli.storage import default_bucket
+from dogbreed_cli.whole_files import written_beside
 
 if TYPE_CHECKING:
     import boto3
@@ -239,7 +240,6 @@ def write_policies(account: Account, folder: Path) -> Iterator[Check]:
     }
     folder.mkdir(parents=True, exist_ok=True)
     for name, document in documents.items():
-        beside = folder / f"{name}.tmp"
-        beside.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-        beside.replace(folder / name)
+        with written_beside(folder / name) as beside:
+            beside.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     yield ok("policies", f"wrote {', '.join(documents)} to {folder}, for the role {place.role_arn}")

@@ -11,7 +11,6 @@ that one may stay behind and be taken for this one's.
 import csv
 import io
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
@@ -25,6 +24,7 @@ from dogbreed_cli.report.metrics import ClassScore
 from dogbreed_cli.report.model_card import write_model_card
 from dogbreed_cli.report.page import render
 from dogbreed_cli.report.report import Report, to_json, to_plain
+from dogbreed_cli.whole_files import written_beside
 
 
 def write(report: Report, folder: Path) -> dict[str, Path]:
@@ -71,12 +71,8 @@ def write_files(folder: Path, texts: Mapping[str, str]) -> dict[str, Path]:
 
 def write_file(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with written_beside(path) as beside:
         beside.write_text(text, encoding="utf-8", newline="")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
     return path
 
 

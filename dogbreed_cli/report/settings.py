@@ -16,8 +16,7 @@ from dogbreed_cli.report.wording import (
     say_split,
     say_value,
 )
-
-COMMIT_TAG = "dogbreed:git-commit"
+from dogbreed_cli.tags import COMMIT_TAG
 
 
 def list_settings(report: Report) -> dict[str, list[tuple[str, str]]]:
