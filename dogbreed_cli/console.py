@@ -266,6 +266,9 @@ def table(columns: list[str], rows: list[list[str]], title: str | None = None) -
             if least + GAP * (len(columns) - 1) <= options.max_width:
                 for drawn, column in zip(self.columns, cells, strict=True):
                     drawn.no_wrap = not any(" " in cell for cell in column)
+            if not console.is_terminal:  # a script's first line is the header, not the air above it
+                yield from super().__rich_console__(console, options)
+                return
             yield ""
             yield from super().__rich_console__(console, options)
             yield ""
