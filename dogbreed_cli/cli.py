@@ -5,6 +5,7 @@ Everything heavy (boto3, pydantic, rich) is imported by the function that uses i
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -71,6 +72,13 @@ class DogbreedGroup(click.Group):
                 raise
             drop_output()
             code = 141
+        except OSError as unwritten:  # the document, onto a full disk
+            if not standalone_mode:
+                raise
+            drop_output()
+            error = explain(unwritten)
+            console.error(error)
+            code = error.exit_code
         if standalone_mode:
             sys.exit(code)
         return code
@@ -100,11 +108,11 @@ class DogbreedGroup(click.Group):
 
 
 def drop_output() -> None:
-    """The reader (`| head`, `2>&1 | head`) has gone: the interpreter must not complain again as it flushes at exit."""
+    """The reader has gone (`| head`, `2>&1 | head`): the interpreter must not complain again as it flushes at exit."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except BrokenPipeError:
+        except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
@@ -126,6 +134,11 @@ def explain(error: BaseException) -> DogbreedError:
         if isinstance(error, click.NoSuchOption) and any(error.option_name in o.opts for o in cli.params):
             fix = f"write it before the command: dogbreed {error.option_name} ..."
         return UsageError(error.format_message(), fix=fix)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):  # a file of ours, or stdout's
+        where = f": {error.filename}" if error.filename else ""
+        return DogbreedError(
+            f"{error.strerror}{where}", "what was to be written has no room", "make room and run it again"
+        )
     if isinstance(error, OSError) and error.filename is not None:
         return DogbreedError(f"{error.strerror}: {error.filename}", type(error).__name__, "mend that path")
     from dogbreed_cli import aws_errors
@@ -193,8 +206,19 @@ def end_at_once(found: Any) -> None:
     signal.raise_signal(number)
 
 
+def open_missing_streams() -> None:
+    """What was closed before we came (`>&-`, some supervisors) is /dev/null, as the runtimes of Go and Rust have it.
+
+    Else Python has None there, and the next file opened gets its number, and whatever a child writes to it.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):  # in order: each gets the lowest free number
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+
+
 def main(*args: Any, **options: Any) -> Any:
     """The command, in a process of its own: SIGTERM ends it just as Ctrl-C does."""
+    open_missing_streams()
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it, or a script for what runs in the background
             signal.signal(number, raise_interrupt)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median_low
 
+from dogbreed_cli.console import human_size
 from dogbreed_cli.errors import DogbreedError
 from dogbreed_cli.image_findings import Finding
 from dogbreed_cli.images import SPLITS, ImageFolder
@@ -79,7 +80,7 @@ def describe_pictures(folder: ImageFolder) -> list[tuple[str, str]]:
         ("Types", ", ".join(f"{name} {count:,}" for name, count in formats.most_common())),
         ("Width", say_spread([image.width for image in folder.images], "pixels")),
         ("Height", say_spread([image.height for image in folder.images], "pixels")),
-        ("Size", say_spread([image.size for image in folder.images], "bytes")),
+        ("Size", f"{human_size(folder.size)}; {say_spread([image.size for image in folder.images], 'bytes')}"),
         ("Folder", printable(str(folder.root))),
         ("Fingerprint", folder.fingerprint),
     ]

@@ -26,6 +26,10 @@ HYPERPARAMETERS: dict[str, type] = {
 }
 
 
+def say_epochs(epochs: int) -> str:
+    return "1 epoch" if epochs == 1 else f"{epochs} epochs"
+
+
 def encode(hyperparameters: Mapping[str, Any]) -> dict[str, str]:
     """As the training toolkit reads them: each value a JSON document in a string."""
     return {name: json.dumps(value) for name, value in hyperparameters.items()}

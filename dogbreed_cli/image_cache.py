@@ -20,7 +20,7 @@ from dogbreed_cli.cache import cache_folder, forget_unused
 from dogbreed_cli.image_reading import Reading
 
 # What a reading means. Another number, and everything is read anew.
-VERSION = 2
+VERSION = 3
 SETTLED_SECONDS = 2.0
 KEPT_DAYS = 90
 BATCH = 500  # readings in one transaction: what a kill costs

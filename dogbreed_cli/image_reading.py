@@ -68,9 +68,19 @@ def read(file: str, size: int) -> Reading:
     except UnidentifiedImageError:
         return Reading(fault="unknown" if content else "empty")
     except Exception as error:  # A decoder may raise anything on a broken file: OSError, ValueError, SyntaxError, ...
-        return Reading(fault="truncated" if "truncated" in str(error).lower() else "unreadable")
+        return Reading(fault="truncated" if ends_early(content, error) else "unreadable")
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
     return Reading(md5, stored, width, height, look, "", traits)
+
+
+def ends_early(content: bytes, error: Exception) -> bool:
+    """Pillow says so of JPEG and PNG. Of WebP it says nothing, but the file's own head has its length.
+
+    https://developers.google.com/speed/webp/docs/riff_container#webp_file_header
+    """
+    if content.startswith(b"RIFF"):
+        return len(content) < 8 + int.from_bytes(content[4:8], "little")
+    return "truncated" in str(error).lower()
 
 
 def name_faults(reading: Reading, file: str) -> Iterator[str]:

@@ -153,10 +153,14 @@ def read_json(body):
         raise Refusal(400, 'the request\'s body must be a list of images in base64, bare or as {"images": [...]}')
     if len(images) > MOST_IMAGES:
         raise Refusal(413, f"the request has {len(images)} images, more than {MOST_IMAGES}")
+    return [read_base64(image, f"image {n} of {len(images)}") for n, image in enumerate(images, 1)]
+
+
+def read_base64(text, what):
     try:
-        return [base64.b64decode(image, validate=True) for image in images]
+        return base64.b64decode(text, validate=True)
     except ValueError as error:
-        raise Refusal(400, f"an image of the request is not base64: {error}") from error
+        raise Refusal(400, f"{what} is not base64: {error}") from error
 
 
 def see(model, data, what):

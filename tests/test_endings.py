@@ -140,6 +140,26 @@ def test_a_reader_that_goes_is_no_error(dogbreed: Dogbreed) -> None:
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        ("predict - <&-", 1, "1 of 1 could not be classified"),
+        ("upload dogs >&-", 2, "There is no folder dogs."),
+        ("status <&- >&- 2>&-", 0, ""),
+        ("init --print >/dev/full", 1, "No space left on device"),
+        ("--json init --print >/dev/full", 1, "No space left on device"),
+    ],
+)
+def test_streams_that_are_closed_or_full(line: str, code: int, said: str, dogbreed: Dogbreed) -> None:
+    """A closed one is /dev/null: what is opened next must not get its number."""
+    shell = ["bash", "-c", f"exec {sys.executable} -m dogbreed_cli {line}"]
+    done = subprocess.run(shell, cwd=dogbreed.folder, env=clean_environment(), capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
 @pytest.mark.parametrize("arguments", [["stauts"], ["status"], ["--json", "stauts"]])
 def test_a_closed_stderr_and_stdout_are_silent(arguments: list[str], dogbreed: Dogbreed) -> None:
     process = dogbreed.start(*arguments)

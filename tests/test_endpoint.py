@@ -187,7 +187,7 @@ def bomb() -> bytes:
         (lambda jpeg: b"[" * 100_000, "application/json", {}, 400, "not JSON"),
         (lambda jpeg: b"[]", "application/json", {}, 400, "a list of images in base64"),
         (lambda jpeg: b'{"images": "dog"}', "application/json", {}, 400, "a list of images in base64"),
-        (lambda jpeg: b'["a dog"]', "application/json", {}, 400, "not base64"),
+        (lambda jpeg: b'["", "a dog"]', "application/json", {}, 400, "image 2 of 2 is not base64"),
         (lambda jpeg: jpeg, "image/jpeg", {"Accept": "text/html"}, 406, "only application/json and text/csv"),
         (lambda jpeg: jpeg, "image/jpeg", {"X_Amzn_SageMaker_Custom_Attributes": "top_k=0"}, 400, "not '0'"),
         (lambda jpeg: jpeg, "image/jpeg", {"X_Amzn_SageMaker_Custom_Attributes": "top_k=" + "9" * 9000}, 400, "top_k"),

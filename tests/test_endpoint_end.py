@@ -54,7 +54,8 @@ def test_an_endpoint_ends_itself(trained: Machine) -> None:
 def test_status_shows_the_time_left_and_teardown_takes_the_schedule(trained: Machine) -> None:
     first = document("deploy", "--expires", "2h")["ends_at"]
     assert document("deploy")["ends_at"] == first, "it keeps its end"
-    assert document("deploy", "--expires", "3h")["ends_at"] > first
+    assert "dogbreed-one: it ends itself at " in invoke("deploy", "--job", "dogbreed-one").stderr, "and an update, too"
+    assert document("deploy", "--job", "dogbreed-one", "--expires", "3h")["ends_at"] > first
     (item,) = document("status")["items"]
     assert item["ends_at"] > first
     assert re.search("2 h 59 min|3 h 00 min", invoke("status").stdout)

@@ -62,6 +62,9 @@ def test_broken_files_are_left_out_and_named(own_dogs):
     whole = (beagles / "Beagle_00001.jpg").read_bytes()
     (beagles / "cut.jpg").write_bytes(whole[: len(whole) // 2])
     (beagles / "cut.png").write_bytes(draw(own_dogs.parent / "whole.png", 7).read_bytes()[:-400])
+    web = draw(own_dogs.parent / "whole.webp", 8).read_bytes()
+    (beagles / "cut.webp").write_bytes(web[:-1])
+    (beagles / "spoilt.webp").write_bytes(web[:12] + bytes(len(web) - 12))
     (beagles / "zero.jpg").touch()
     (beagles / "text.jpg").write_text("no picture")
     Image.new("RGB", SIZE).save(beagles / "old.gif")
@@ -69,9 +72,9 @@ def test_broken_files_are_left_out_and_named(own_dogs):
     os.mkfifo(beagles / "pipe.jpg")
     folder = scan(own_dogs)
     assert folder.counts["train"] == 30
-    assert find(folder, "truncated") == ("train/016.Beagle/cut.jpg", "train/016.Beagle/cut.png")
+    assert find(folder, "truncated") == tuple(f"train/016.Beagle/cut.{suffix}" for suffix in ("jpg", "png", "webp"))
     assert find(folder, "empty") == ("train/016.Beagle/zero.jpg",)
-    names = ("gone.jpg", "old.gif", "text.jpg")
+    names = ("gone.jpg", "old.gif", "spoilt.webp", "text.jpg")
     assert find(folder, "unreadable") == tuple(f"train/016.Beagle/{name}" for name in names)
     assert all(finding.severity == "warning" for finding in folder.findings)
 

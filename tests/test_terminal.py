@@ -234,6 +234,19 @@ def test_on_a_narrow_terminal_that_knows_ascii_alone_and_no_colours(session: Ses
     assert not [text for text in seen if "Traceback" in text]
 
 
+def test_the_demo_shows_what_it_types(session: Session) -> None:
+    """No snapshot: it follows jobs that run, so which line comes first differs from run to run."""
+    code, seen = session.on_terminal(["demo"], 80)
+    assert code == 0, seen
+    assert "Traceback" not in seen
+    assert not too_wide([f"$ dogbreed demo\n{seen}"], 80)
+    typed = re.findall(r"^\$ dogbreed (\w+)", seen, re.MULTILINE)
+    assert typed == ["upload", "tune", "train", "report", "deploy", "predict", "teardown", "status"]
+    assert "nothing is running" in seen
+    end = re.fullmatch(r".*\n1 of 6 pictures that no job had trained on [^\n]*\nreport: ([^\n]+)\n", seen, re.DOTALL)
+    assert end and Path(end[1]).is_file()
+
+
 def test_a_screen_is_read_as_it_is_seen() -> None:
     text = "one\r\n\x1b[1mtwo\x1b[0m\r\n\x1b[1A\x1b[2Kthree\rT\r\nx\x1b[?25h"
     assert read_screen(text) == "one\nThree\nx\n"

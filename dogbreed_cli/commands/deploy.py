@@ -118,8 +118,8 @@ def deploy(
         if before and before["EndpointStatus"] != "Failed" and config.deploy.serverless:
             require_serverless(client, before)
         place = session.describe_place("serverless" if config.deploy.serverless else config.deploy.instance_type)
-        until = f"for {human_time(expires.total_seconds())}" if expires else "until `dogbreed teardown`"
-        app.console.note(f"endpoint {name} on {place} with {job}: it runs {until}")
+        kept = expiry.find_end(session, name) if before and expires is None else None
+        app.console.note(f"endpoint {name} on {place} with {job}: {say_life(expires, kept)}")
         if cost:
             app.console.note(say_cost(cost))
         session.confirm_charge(yes)
@@ -204,6 +204,13 @@ def change_end(session: Session, name: str, expires: timedelta | None, ends_at: 
         expiry.set_end(session, name, ends_at)
     elif expires == NEVER:
         expiry.remove_end(session, name)
+
+
+def say_life(expires: timedelta | None, kept: datetime | None) -> str:
+    """`kept` is the end that an endpoint has already, and keeps."""
+    if expires:
+        return f"it runs for {human_time(expires.total_seconds())}"
+    return say_end(kept) if kept else "it runs until `dogbreed teardown`"
 
 
 def say_end(at: datetime) -> str:

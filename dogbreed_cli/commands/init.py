@@ -64,11 +64,12 @@ def init(app: App, print_settings: bool, force: bool) -> None:
 
 def show_settings(app: App) -> None:
     from dogbreed_cli.config import origins
+    from dogbreed_cli.config_text import format_value
     from dogbreed_cli.console import table
 
     found = list(origins(app.config_file, app.flags))
     settings = {key: {"value": value, "source": source} for key, value, source in found}
-    rows = [[key, "" if value is None else str(value), source] for key, value, source in found]
+    rows = [[key, "" if value is None else format_value(value), source] for key, value, source in found]
     app.console.result({"settings": settings}, table(["setting", "value", "source"], rows))
 
 

@@ -28,6 +28,7 @@ def local() -> None:
 
 
 @local.command(
+    short_help="Answer aws, boto3 and SageMaker's SDK over HTTP.",
     epilog="""\b
 Examples:
   dogbreed local serve &
@@ -35,7 +36,7 @@ Examples:
   export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local
   aws sagemaker list-training-jobs
   aws s3 ls s3://dogbreed-local --recursive
-  dogbreed -v local serve                  # a line for each request"""
+  dogbreed -v local serve                  # a line for each request""",
 )
 @click.option(
     "--port",

@@ -38,7 +38,10 @@ def logs(app: App, name: str | None, follow: bool) -> None:
     if name is None:
         newest = next(jobs.list_training_jobs(client, config.project.name), None)
         if newest is None:
-            raise DogbreedError(f"project {config.project.name} has no training job", fix="name a job or an endpoint")
+            raise DogbreedError(
+                f"project {config.project.name} has no training job",
+                fix="run `dogbreed train`, or name a job or an endpoint",
+            )
         name = newest["TrainingJobName"]
     group, prefix, has_ended = locate(client, config, name)
     positions: dict[str, str] = {}

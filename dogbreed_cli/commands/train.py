@@ -14,7 +14,7 @@ from dogbreed_cli.costs import JobCost, check_budget, price_training, say_cost
 from dogbreed_cli.errors import DogbreedError, QualityGateMissed, UsageError
 from dogbreed_cli.features import as_members, complete, features_option, plan_features, say_plan
 from dogbreed_cli.following import follow
-from dogbreed_cli.hyperparameters import decode
+from dogbreed_cli.hyperparameters import decode, say_epochs
 from dogbreed_cli.inputs import send_inputs
 from dogbreed_cli.masking import hide_secrets
 from dogbreed_cli.names import complete_names
@@ -45,9 +45,9 @@ Examples:
 @click.option(
     "--tuning-job", metavar="NAME", shell_complete=complete_names("tuning job"), help="Use the best of this tuning job."
 )
-@click.option("--epochs", type=int)
+@click.option("--epochs", type=int, help="At most; train.patience may end it earlier.")
 @click.option("--lr", type=float, help="Learning rate.")
-@click.option("--batch-size", type=int)
+@click.option("--batch-size", type=int, help="Images in one step.")
 @click.option("--unfreeze", type=click.Choice(["none", "layer4", "all"]), help="What learns beside the head.")
 @features_option
 @click.option("--instance-type", help="For example ml.g4dn.xlarge; of no effect on this machine.")
@@ -144,7 +144,7 @@ def show_plan(
     place = session.describe_place(config.train.instance_type)
     epochs = hyperparameters.get("epochs", config.train.epochs)
     app.console.note(
-        f"{config.model.backbone} (weights {config.model.weights}), {epochs} epochs on {place}, "
+        f"{config.model.backbone} (weights {config.model.weights}), {say_epochs(epochs)} on {place}, "
         f"at most {human_time(config.train.max_run)}"
     )
     if cost:

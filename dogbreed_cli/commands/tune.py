@@ -22,6 +22,7 @@ from dogbreed_cli.features import (
     say_plan,
 )
 from dogbreed_cli.following import poll
+from dogbreed_cli.hyperparameters import say_epochs
 from dogbreed_cli.inputs import send_inputs
 from dogbreed_cli.masking import hide_secrets
 from dogbreed_cli.names import complete_names
@@ -137,8 +138,9 @@ def check_ranges(config: Config) -> None:
 def show_plan(app: App, config: Config, session: Session, cost: JobCost | None) -> None:
     tune, place = config.tune, session.describe_place(config.train.instance_type)
     app.console.note(
-        f"{tune.trials} trials ({tune.strategy}), {min(tune.max_parallel_jobs, tune.trials)} at a time on {place}, "
-        f"{tune.epochs} epochs on {tune.data_fraction:.0%} of the training images, at most "
+        f"{tune.trials} trial{'s' * (tune.trials != 1)} ({tune.strategy}), "
+        f"{min(tune.max_parallel_jobs, tune.trials)} at a time on {place}, "
+        f"{say_epochs(tune.epochs)} on {tune.data_fraction:.0%} of the training images, at most "
         f"{human_time(tune.max_run)} each; {tune.objective_type.lower()} {tune.objective}"
     )
     if cost:

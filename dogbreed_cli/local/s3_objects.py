@@ -54,17 +54,8 @@ class Objects:
             check_md5(request, digest)
             with self.store.lock(bucket):
                 self._check_write(request)
-<<<<<<< HEAD
-                placed = self.store.place(
-                    bucket, key, source, digest, chosen_headers(request), request.get("Metadata", {})
-                )
-        except BaseException:
-            source.unlink(missing_ok=True)
-            raise
-=======
                 headers, metadata = chosen_headers(request), request.get("Metadata", {})
                 placed = self.store.place(bucket, key, source, digest, headers, metadata)
->>>>>>> 92f0ed2e0c0142d83387fb116d62efe3e364fc68
         return {"ETag": placed.etag}
 
     def _check_write(self, request: dict[str, Any]) -> None:
