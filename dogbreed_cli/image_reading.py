@@ -57,12 +57,14 @@ def read(file: str, size: int) -> Reading:
             stored = "JPEG" if picture.format == "MPO" else str(picture.format)
             if width * height > (Image.MAX_IMAGE_PIXELS or width * height):
                 return Reading(fault="too-large")
-            traits = " ".join(name_traits(picture, content))
+            traits = list(name_traits(picture, content))
             # A JPEG is read to its end all the same, but in grey and no larger than needed.
             picture.draft("L", (LOOK_PIXELS, LOOK_PIXELS))
             with LARGE if picture.width * picture.height > LARGE_PIXELS else contextlib.nullcontext():
                 picture.load()
                 look = see(picture)
+            if is_rotated(picture):
+                traits.append("rotated")
     except Image.DecompressionBombError:
         return Reading(fault="too-large")
     except UnidentifiedImageError:
@@ -70,7 +72,7 @@ def read(file: str, size: int) -> Reading:
     except Exception as error:  # A decoder may raise anything on a broken file: OSError, ValueError, SyntaxError, ...
         return Reading(fault="truncated" if ends_early(content, error) else "unreadable")
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    return Reading(md5, stored, width, height, look, "", traits)
+    return Reading(md5, stored, width, height, look, "", " ".join(traits))
 
 
 def ends_early(content: bytes, error: Exception) -> bool:
@@ -102,15 +104,19 @@ def name_traits(picture: "Image", content: bytes) -> Iterator[str]:
     """What is unusual in a picture that is fine; before its pixels are read."""
     if picture.format != "MPO" and getattr(picture, "is_animated", False):
         yield "animated"
-    with contextlib.suppress(Exception):  # EXIF may hold anything, and an odd one makes no picture unreadable
-        if picture.getexif().get(ORIENTATION, 1) in range(2, 9):
-            yield "rotated"
     if picture.mode == "CMYK":
         yield "cmyk"
     if picture.mode == "P":
         yield "palette"
     if picture.format == "PNG" and content[PNG_DEPTH] == 16:
         yield "16-bit"
+
+
+def is_rotated(picture: "Image") -> bool:
+    """By EXIF, once its pixels are read: to ask a PNG reads them, and what is wrong with them is said only once."""
+    with contextlib.suppress(Exception):  # EXIF may hold anything, and an odd one makes no picture unreadable
+        return picture.getexif().get(ORIENTATION, 1) in range(2, 9)
+    return False
 
 
 def see(picture: "Image") -> str:

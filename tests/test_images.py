@@ -65,6 +65,9 @@ def test_broken_files_are_left_out_and_named(own_dogs):
     web = draw(own_dogs.parent / "whole.webp", 8).read_bytes()
     (beagles / "cut.webp").write_bytes(web[:-1])
     (beagles / "spoilt.webp").write_bytes(web[:12] + bytes(len(web) - 12))
+    spoilt = bytearray(draw(own_dogs.parent / "whole.png", 9).read_bytes())
+    spoilt[len(spoilt) // 2] ^= 255
+    (beagles / "spoilt.png").write_bytes(spoilt)
     (beagles / "zero.jpg").touch()
     (beagles / "text.jpg").write_text("no picture")
     Image.new("RGB", SIZE).save(beagles / "old.gif")
@@ -74,7 +77,7 @@ def test_broken_files_are_left_out_and_named(own_dogs):
     assert folder.counts["train"] == 30
     assert find(folder, "truncated") == tuple(f"train/016.Beagle/cut.{suffix}" for suffix in ("jpg", "png", "webp"))
     assert find(folder, "empty") == ("train/016.Beagle/zero.jpg",)
-    names = ("gone.jpg", "old.gif", "spoilt.webp", "text.jpg")
+    names = ("gone.jpg", "old.gif", "spoilt.png", "spoilt.webp", "text.jpg")
     assert find(folder, "unreadable") == tuple(f"train/016.Beagle/{name}" for name in names)
     assert all(finding.severity == "warning" for finding in folder.findings)
 
