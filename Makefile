@@ -1,7 +1,7 @@
 # Each target does all its own set-up, on a machine that has only python3 (3.11 or later) and git.
 #   make demo    run the whole job on this machine          make test    run all tests
 #   make check   format, lint, types and tests              make lock    resolve requirements.lock and image.txt anew
-#   make check-containers   the debugger's hook with the numpy and protobuf of current AWS containers
+#   make check-containers   the debugger's hook, and an endpoint under Ray Serve, with what current AWS containers have
 #   make bench   measure against torchvision's references, timm and fastai (a quarter of an hour, alone on the machine)
 
 PYTHON ?= python3
@@ -43,7 +43,8 @@ check: setup
 check-containers: setup
 	@$(UV) venv --quiet --allow-existing --python $(BIN)/python .venv-containers
 	@$(UV) pip install --quiet --python .venv-containers/bin/python --requirements tests/containers.txt
-	DOGBREED_CONTAINER_PYTHON=$(CURDIR)/.venv-containers/bin/python $(BIN)/python -m pytest tests/test_debug_hook.py
+	DOGBREED_CONTAINER_PYTHON=$(CURDIR)/.venv-containers/bin/python \
+	  $(BIN)/python -m pytest tests/test_debug_hook.py tests/test_ray_serve.py
 
 bench: setup .venv-bench/installed
 	$(BIN)/python benchmarks/run.py $(BENCH)

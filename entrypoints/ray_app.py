@@ -1,10 +1,12 @@
 """serve.py under Ray Serve, for AWS's Ray Serve image, which starts what SM_RAYSERVE_APP=ray_app:app names.
 
 That image answers /ping and /invocations on port 8080 and hands the body on to this, with its headers Content-Type and
-Accept; whether it hands on the others depends on its version, and without them top_k is the default. By hand, with the
-unpacked archive in DIR:
+Accept; the others, and so top_k, only in versions after v1.1. Its /ping is Ray's /-/healthz, which is green before the
+model is loaded: a request that comes early waits. By hand, with the unpacked archive in DIR:
 
     cd DIR/code && serve run ray_app:app       # http://127.0.0.1:8000/
+
+https://github.com/aws/deep-learning-containers/tree/main/scripts/docker/ray
 """
 
 import os

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import random
 import socket
 import subprocess
 import sys
@@ -60,6 +62,15 @@ def make_model(python: Path, folder: Path, channel: Path) -> dict[str, dict[str,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def free_ports(count: int) -> list[int]:
+    """Not such as the system gives to whoever asks for any, which other tests do before a slow server has it."""
+    found: list[int] = []
+    for port in random.sample(range(20000, 32000), 100):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.append(port)
+    return found[:count]
 
 
 @dataclass

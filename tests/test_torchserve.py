@@ -9,7 +9,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 import requests
-from answering_endpoint import make_model
+from answering_endpoint import free_ports, make_model
 from conftest import wait_for
 from entrypoint_runs import ALONE, COLOURS, draw
 
@@ -87,15 +86,6 @@ class Server:
                     process.kill()
             self.process.kill()
             self.process.wait()
-
-
-def free_ports(count: int) -> list[int]:
-    """Not such as the system gives to whoever asks for any, which other tests do before Java has started."""
-    found: list[int] = []
-    for port in random.sample(range(20000, 32000), 100):
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            found.append(port)
-    return found[:count]
 
 
 def start(python: Path, folder: Path) -> Server:
