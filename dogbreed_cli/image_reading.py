@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 from dogbreed_cli.image_files import PICTURE_SUFFIXES, SUFFIXES
 
@@ -41,8 +41,12 @@ class Reading(NamedTuple):
     traits: str = ""  # of animated, rotated, cmyk, palette and 16-bit those that it has, with blanks between
 
 
-def read(file: str, size: int) -> Reading:
-    """Hash and decode one file."""
+@overload
+def read(file: str, size: int) -> Reading: ...
+@overload
+def read(file: str, size: int, *, leave_large: bool) -> Reading | None: ...
+def read(file: str, size: int, *, leave_large: bool = False) -> Reading | None:
+    """Hash and decode one file; with `leave_large` not one of more than LARGE_PIXELS, for which it gives None."""
     from PIL import Image, UnidentifiedImageError
 
     if size > MAX_FILE_BYTES:
@@ -60,7 +64,10 @@ def read(file: str, size: int) -> Reading:
             traits = list(name_traits(picture, content))
             # A JPEG is read to its end all the same, but in grey and no larger than needed.
             picture.draft("L", (LOOK_PIXELS, LOOK_PIXELS))
-            with LARGE if picture.width * picture.height > LARGE_PIXELS else contextlib.nullcontext():
+            is_large = picture.width * picture.height > LARGE_PIXELS
+            if is_large and leave_large:
+                return None
+            with LARGE if is_large else contextlib.nullcontext():
                 picture.load()
                 look = see(picture)
             if is_rotated(picture):

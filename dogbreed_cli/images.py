@@ -39,10 +39,15 @@ from dogbreed_cli.image_findings import (
     name_files,
     shorten,
 )
+from dogbreed_cli.image_readers import image_readers
 from dogbreed_cli.image_reading import Reading, name_faults, read
 from dogbreed_cli.parallel import in_parallel
 
 SPLITS = ("train", "valid", "test")
+FEW = 500  # files
+EACH = 250  # files that a process is started for, at least
+AT_ONCE = 16  # files that it is given to read
+MOST_WORKERS = 16  # a process takes 90 MB
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,9 @@ def scan(
     listing = list_candidates(root)
     top, faults = listing.top, defaultdict[str, list[str]](list, hidden=listing.hidden)
     images = []
-    for candidate, reading in read_all(top, listing.candidates, cache, on_progress, max_workers or os.cpu_count() or 4):
+    for candidate, reading in read_all(
+        top, listing.candidates, cache, on_progress, max_workers or min(os.cpu_count() or 4, MOST_WORKERS)
+    ):
         if not reading.fault:
             images.append(name_image(candidate, reading))
         for kind in name_faults(reading, candidate.file):
@@ -167,14 +174,29 @@ def read_all(
             count(candidate)
         else:
             unknown.append(candidate)
+    for candidate, reading in read_unknown(unknown, max_workers):
+        if cache:
+            cache.keep(candidate.file[begin:], candidate.size, candidate.changed, reading)
+        yield candidate, reading
+        count(candidate)
+
+
+def read_unknown(candidates: list[Candidate], max_workers: int) -> Iterator[tuple[Candidate, Reading]]:
+    """In parallel: few in threads; many in processes, whose start takes as long as to read EACH."""
     with warnings.catch_warnings():
         # Pillow warns on odd EXIF and large pictures; ours are findings. Set here: the filters are one for all threads.
         warnings.simplefilter("ignore")
-        for candidate, reading in in_parallel(lambda one: (one, read(one.file, one.size)), unknown, max_workers):
-            if cache:
-                cache.keep(candidate.file[begin:], candidate.size, candidate.changed, reading)
-            yield candidate, reading
-            count(candidate)
+        if len(candidates) < FEW:
+            yield from in_parallel(lambda one: (one, read(one.file, one.size)), candidates, max_workers)
+            return
+        parts = [candidates[start : start + AT_ONCE] for start in range(0, len(candidates), AT_ONCE)]
+        with image_readers(min(max_workers, len(candidates) // EACH)) as read_files:
+
+            def read_part(part: list[Candidate]) -> list[tuple[Candidate, Reading]]:
+                return list(zip(part, read_files([(one.file, one.size) for one in part]), strict=True))
+
+            for part in in_parallel(read_part, parts, max_workers):
+                yield from part
 
 
 def name_image(candidate: Candidate, reading: Reading) -> ImageFile:

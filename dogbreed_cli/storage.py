@@ -60,6 +60,26 @@ def list_objects(client: Any, bucket: str, prefix: str) -> Iterator[S3Object]:
                 yield S3Object(item["Key"], item["Size"], item["ETag"].strip('"'), item["LastModified"])
 
 
+def list_folder(client: Any, store: Any | None, bucket: str, prefix: str) -> list[S3Object]:
+    """All objects in the folder `prefix`, by obstore if there is a store, else by boto3.
+
+    obstore has no name for some keys that S3 takes: those it refuses, but for a folder's own mark (`dogs/`, always
+    empty), which it lists without the slash. Whatever it does not list as it is, boto3 lists.
+    """
+    folder = join_key(prefix) + "/"
+    if store is not None:
+        import obstore
+
+        with contextlib.suppress(Exception):
+            found = [item for page in obstore.list(store, folder, chunk_size=1000) for item in page]
+            if all(item["size"] for item in found):
+                return [
+                    S3Object(item["path"], item["size"], str(item["e_tag"]).strip('"'), item["last_modified"])
+                    for item in found
+                ]
+    return list(list_objects(client, bucket, folder))
+
+
 def fetch(client: Any, uri: str, folder: Path, max_workers: int = 16) -> tuple[Path, ...]:
     """Download an object into a folder, or everything below a prefix with its relative path.
 

@@ -24,7 +24,7 @@ from dogbreed_cli.storage import (
     delete_objects,
     explain_s3_errors,
     join_key,
-    list_objects,
+    list_folder,
     make_s3_uri,
     put_bytes,
     put_json,
@@ -88,9 +88,9 @@ def plan_first(folder: ImageFolder) -> SyncPlan:
     return SyncPlan(folder.images, {}, (), None, False)
 
 
-def plan_sync(client: Any, folder: ImageFolder, bucket: str, prefix: str) -> SyncPlan:
-    """Compare a folder with what stands below the prefix; changes nothing."""
-    manifest, remote = _find_stored(client, bucket, prefix)
+def plan_sync(client: Any, folder: ImageFolder, bucket: str, prefix: str, store: Any | None = None) -> SyncPlan:
+    """Compare a folder with what stands below the prefix; changes nothing. `store` is that of list_folder."""
+    manifest, remote = _find_stored(client, store, bucket, prefix)
     send, known = [], {}
     for image in folder.images:
         there = remote.pop(join_key(prefix, image.key), None)
@@ -112,13 +112,13 @@ class Stored(NamedTuple):
     etag: str
 
 
-def _find_stored(client: Any, bucket: str, prefix: str) -> tuple[Manifest | None, dict[str, Stored]]:
+def _find_stored(client: Any, store: Any | None, bucket: str, prefix: str) -> tuple[Manifest | None, dict[str, Stored]]:
     """The manifest and all images that stand there, by whole key: four questions asked at once."""
 
     def ask(part: str) -> tuple[Manifest | None, dict[str, Stored]]:
         if part == MANIFEST:
             return find_manifest(client, bucket, prefix), {}
-        listed = list_objects(client, bucket, join_key(prefix, part) + "/")
+        listed = list_folder(client, store, bucket, join_key(prefix, part))
         return None, {found.key: Stored(found.size, found.etag) for found in listed}
 
     manifest: Manifest | None = None

@@ -25,7 +25,7 @@ LAYERS = [
     {"hyperparameters"},
     {"sections", "aws_meanings"},
     {"aws_errors"},
-    {"config", "config_text", "console", "image_files", "image_reading", "image_cache"},
+    {"config", "config_text", "console", "image_files", "image_reading", "image_readers", "image_cache"},
     {"storage", "source", "checks", "policies"},
     {"local", "report", "images", "image_findings", "pictures", "archives", "answers", "answer_files"},
     {"sync", "downloads", "data_report"},

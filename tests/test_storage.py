@@ -161,3 +161,24 @@ def test_a_refusal_has_the_service_s_words(client, s3_endpoint) -> None:
         storage.put_bytes(
             client, open_store(s3_endpoint, "nobodys-bucket"), BODY, "nobodys-bucket", "a.jpg", "image/jpeg"
         )
+
+
+# ---- list_folder: what obstore lists is what boto3 would, and boto3 lists what obstore has no name for
+
+
+@pytest.mark.parametrize("odd", ["", "p/train/", "p/train/dog/", "p/train/a//b.jpg", "p/train/empty.jpg"])
+def test_a_folder_is_listed_as_it_is(client, s3_endpoint, bucket, odd: str) -> None:
+    for key in ("p/train/b c.jpg", "p/train/dog/\u00e9%20#.jpg", "p/trainer/no.jpg", "p/train"):
+        client.put_object(Bucket=bucket, Key=key, Body=b"a dog")
+    if odd:
+        client.put_object(Bucket=bucket, Key=odd, Body=b"" if odd.endswith(("/", "empty.jpg")) else b"a dog")
+    expected = list(storage.list_objects(client, bucket, "p/train/"))
+    requests = count_requests(client)
+    found = storage.list_folder(client, open_store(s3_endpoint, bucket), bucket, "p/train")
+    assert sorted(found, key=lambda item: item.key) == expected
+    assert bool(requests) == bool(odd)  # without an odd one boto3 was not asked
+
+
+def test_a_folder_that_is_not_there_is_empty(client, s3_endpoint, bucket) -> None:
+    assert storage.list_folder(client, open_store(s3_endpoint, bucket), bucket, "nothing") == []
+    assert storage.list_folder(client, None, bucket, "nothing") == []

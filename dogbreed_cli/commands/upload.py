@@ -70,14 +70,14 @@ def upload(app: App, source: str, strict: bool, report: Path, allow_private: boo
     session = app.session(config)
     client, prefix = session.client("s3"), data_prefix(config)
     is_there = has_bucket(client, session.bucket, session.region)
-    plan = plan_sync(client, images, session.bucket, prefix) if is_there else plan_first(images)
+    store = session.open_store(session.bucket)
+    plan = plan_sync(client, images, session.bucket, prefix, store) if is_there else plan_first(images)
     if not plan.is_current:
         show_plan(app, plan, session.bucket, prefix, is_there)
         session.confirm_charge(yes)
     if not is_there:
         ensure_bucket(client, session.bucket, session.region)
     with console.progress_of_files("Sending") as show:
-        store = session.open_store(session.bucket) if plan.send else None
         result = sync(client, images, plan, session.bucket, prefix, on_progress=by_bytes(show), store=store)
     uri = f"s3://{session.bucket}/{prefix}"
     console.result({**to_json(images, result, uri), "report": page}, describe(images, result, uri))
