@@ -37,9 +37,10 @@ class Route:
 
     def matches(self, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> bool:
         return (
-            self.path.fullmatch(path) is not None
-            and all(name in query and value in (None, query[name]) for name, value in self.query.items())
+            self.query.keys() <= query.keys()
             and self.headers <= headers.keys()
+            and all(value in (None, query[name]) for name, value in self.query.items())
+            and self.path.fullmatch(path) is not None
         )
 
     @property

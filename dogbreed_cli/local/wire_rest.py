@@ -4,6 +4,7 @@ import io
 import json
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -38,18 +39,14 @@ def parse_rest(
     if "aws-chunked" in headers.get("content-encoding", "") or "STREAMING-" in headers.get("x-amz-content-sha256", ""):
         body, headers = _decode_chunks(body, headers)
     request: dict[str, Any] = {}
-    for name, member in shape.members.items():
-        location, wire_name = member.serialization.get("location"), member.serialization.get("name", name)
+    places = {"uri": labels, "querystring": query, "header": headers}
+    for name, location, wire_name in _located_members(shape):
         if location == "headers":
-            prefix = wire_name.lower()
-            found = {key[len(prefix) :]: value for key, value in headers.items() if key.startswith(prefix)}
+            found = {key.removeprefix(wire_name): value for key, value in headers.items() if key.startswith(wire_name)}
             if found:
                 request[name] = found
-        elif location in ("uri", "querystring", "header"):
-            place = {"uri": labels, "querystring": query, "header": headers}[location]
-            text = place.get(wire_name.lower() if location == "header" else wire_name)
-            if text is not None:
-                request[name] = _parse_listed(member, text)
+        elif (text := places[location].get(wire_name)) is not None:
+            request[name] = _parse_listed(shape.members[name], text)
     payload = shape.serialization.get("payload")
     if payload and shape.members[payload].serialization.get("streaming"):
         request[payload] = body if hasattr(body, "read") else io.BytesIO(read_body(body))
@@ -64,17 +61,35 @@ def parse_rest(
     return request
 
 
+@cache  # an object's write has 40 of them, most of which no request has
+def _located_members(shape: Any) -> list[tuple[str, str, str]]:
+    """(member, location, name there) of those that are not in the body; names of headers in lower case."""
+    found = []
+    for name, member in shape.members.items():
+        location, wire_name = member.serialization.get("location"), member.serialization.get("name", name)
+        if location in ("uri", "querystring"):
+            found.append((name, location, wire_name))
+        elif location in ("header", "headers"):
+            found.append((name, location, wire_name.lower()))
+    return found
+
+
 def _parse_labels(operation_model: OperationModel, host: str, path: str) -> dict[str, str]:
     # botocore's S3 client takes {Bucket} out of requestUri and keeps the whole in authPath.
     http = operation_model.http
     template = http.get("authPath") or http["requestUri"].split("?")[0]
     if operation_model.service_model.service_name == "s3" and (in_host := re.match(r"(.+)\.(s3[.-]|localhost)", host)):
         path = f"/{in_host[1]}{path}"
-    pattern = re.sub(r"\\{(\w+)(\\\+)?\\}", _label_pattern, re.escape(template.rstrip("/")))
-    match = re.fullmatch(pattern + ("" if "+}" in template else "/?"), path)
+    match = _template_pattern(template).fullmatch(path)
     if match is None:
         raise AwsError("InvalidURI", f"Couldn't parse the specified URI: {path}")
     return {name: unquote(text) for name, text in match.groupdict().items()}
+
+
+@cache
+def _template_pattern(template: str) -> re.Pattern[str]:
+    pattern = re.sub(r"\\{(\w+)(\\\+)?\\}", _label_pattern, re.escape(template.rstrip("/")))
+    return re.compile(pattern + ("" if "+}" in template else "/?"))
 
 
 def _label_pattern(label: re.Match[str]) -> str:
