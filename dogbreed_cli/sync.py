@@ -1,7 +1,7 @@
 """Make an s3:// prefix what an image folder is, and say so in a manifest.
 
     folder = images.scan(path)
-    plan = plan_sync(client, folder, bucket, "dogbreed/data")
+    plan = plan_sync(folder, find_stored(client, bucket, "dogbreed/data"), "dogbreed/data")
     result = sync(client, folder, plan, bucket, "dogbreed/data", on_progress=draw)
     manifest = read_manifest(client, bucket, "dogbreed/data")
 
@@ -12,7 +12,8 @@ import contextlib
 import hashlib
 import threading
 import time
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from dogbreed_cli.image_files import ImageFile, OnProgress, Progress
 from dogbreed_cli.images import SPLITS, ImageFolder
 from dogbreed_cli.parallel import Pace, in_parallel
 from dogbreed_cli.storage import (
+    S3Object,
     delete_objects,
     explain_s3_errors,
     join_key,
@@ -83,18 +85,40 @@ class SyncResult:
     seconds: float
 
 
-def plan_first(folder: ImageFolder) -> SyncPlan:
-    """The plan for a bucket that is not there yet."""
-    return SyncPlan(folder.images, {}, (), None, False)
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What stands below a data prefix; by default nothing."""
+
+    manifest: Manifest | None = None  # of a whole upload or one that was cut short
+    objects: Mapping[str, S3Object] = field(default_factory=dict)  # in the splits, by whole key
 
 
-def plan_sync(client: Any, folder: ImageFolder, bucket: str, prefix: str, store: Any | None = None) -> SyncPlan:
-    """Compare a folder with what stands below the prefix; changes nothing. `store` is that of list_folder."""
-    manifest, remote = _find_stored(client, store, bucket, prefix)
-    send, known = [], {}
+def find_stored(client: Any, bucket: str, prefix: str, store: Any | None = None) -> Stored:
+    """Four questions asked at once; `store` is that of list_folder. Raises DogbreedError."""
+
+    def ask(part: str) -> Manifest | list[S3Object] | None:
+        if part == MANIFEST:
+            return find_manifest(client, bucket, prefix)
+        return list_folder(client, store, bucket, join_key(prefix, part))
+
+    manifest: Manifest | None = None
+    objects: dict[str, S3Object] = {}
+    for answer in in_parallel(ask, (MANIFEST, *SPLITS), max_workers=4):
+        if isinstance(answer, list):
+            objects |= {found.key: found for found in answer}
+        else:
+            manifest = answer
+    return Stored(manifest, objects)
+
+
+def plan_sync(folder: ImageFolder, stored: Stored, prefix: str) -> SyncPlan:
+    """What makes the prefix what the folder is."""
+    send, known, wanted = [], {}, set()
     for image in folder.images:
-        there = remote.pop(join_key(prefix, image.key), None)
-        noted = manifest.files.get(image.key) if manifest else None
+        key = join_key(prefix, image.key)
+        wanted.add(key)
+        there = stored.objects.get(key)
+        noted = stored.manifest.files.get(image.key) if stored.manifest else None
         # The hash is the ETag, or the ETag is still the one that S3 gave when we sent this very content.
         if there and there.size == image.size and there.etag == image.md5:
             known[image.key] = StoredImage(image.md5, image.size, image.md5)
@@ -102,31 +126,11 @@ def plan_sync(client: Any, folder: ImageFolder, bucket: str, prefix: str, store:
             known[image.key] = noted
         else:
             send.append(image)
+    gone = tuple(key for key in stored.objects if key not in wanted)
+    manifest = stored.manifest
     # A change of nothing but the seed or the order of work is none; the fingerprint stands for all that matters.
     noted_all = manifest is not None and manifest.complete and manifest.fingerprint == folder.fingerprint
-    return SyncPlan(tuple(send), known, tuple(remote), manifest, not send and not remote and noted_all)
-
-
-class Stored(NamedTuple):
-    size: int  # bytes
-    etag: str
-
-
-def _find_stored(client: Any, store: Any | None, bucket: str, prefix: str) -> tuple[Manifest | None, dict[str, Stored]]:
-    """The manifest and all images that stand there, by whole key: four questions asked at once."""
-
-    def ask(part: str) -> tuple[Manifest | None, dict[str, Stored]]:
-        if part == MANIFEST:
-            return find_manifest(client, bucket, prefix), {}
-        listed = list_folder(client, store, bucket, join_key(prefix, part))
-        return None, {found.key: Stored(found.size, found.etag) for found in listed}
-
-    manifest: Manifest | None = None
-    remote: dict[str, Stored] = {}
-    for noted, found in in_parallel(ask, (MANIFEST, *SPLITS), max_workers=4):
-        manifest = manifest or noted
-        remote |= found
-    return manifest, remote
+    return SyncPlan(tuple(send), known, gone, manifest, not send and not gone and noted_all)
 
 
 def sync(

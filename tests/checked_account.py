@@ -43,7 +43,8 @@ def open_client(moto: str, service: str, region: str = REGION, **keys: str) -> A
 
 def send(client: Any, pictures: Path, bucket: str) -> None:
     folder = images.scan(pictures)
-    sync.sync(client, folder, sync.plan_sync(client, folder, bucket, DATA), bucket, DATA)
+    plan = sync.plan_sync(folder, sync.find_stored(client, bucket, DATA), DATA)
+    sync.sync(client, folder, plan, bucket, DATA)
 
 
 def draw_pictures(folder: Path) -> Path:

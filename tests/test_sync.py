@@ -14,7 +14,7 @@ from dogbreed_cli.breeds import draw_breeds
 from dogbreed_cli.errors import DogbreedError
 from dogbreed_cli.image_files import Progress
 from dogbreed_cli.images import scan
-from dogbreed_cli.sync import MANIFEST, plan_sync, read_manifest, sync
+from dogbreed_cli.sync import MANIFEST, find_stored, plan_sync, read_manifest, sync
 
 PREFIX = "dogbreed/data"
 
@@ -26,7 +26,9 @@ def dogs(tmp_path) -> Path:
 
 
 def synchronize(client, folder, bucket, prefix, *more, **options):
-    return sync(client, folder, plan_sync(client, folder, bucket, prefix), bucket, prefix, *more, **options)
+    return sync(
+        client, folder, plan_sync(folder, find_stored(client, bucket, prefix), prefix), bucket, prefix, *more, **options
+    )
 
 
 def assert_holds(client, bucket, folder) -> None:
@@ -67,7 +69,7 @@ def test_changed_added_and_removed_files(client, bucket, dogs, requests):
     shutil.copy(dogs.parent / "more/train/124.Poodle/Poodle_00001.jpg", poodles / "new.jpg")
 
     folder = scan(dogs)
-    plan = plan_sync(client, folder, bucket, PREFIX)
+    plan = plan_sync(folder, find_stored(client, bucket, PREFIX), PREFIX)
     assert [image.name for image in plan.send] == ["Poodle_00002.jpg", "new.jpg"]
     assert plan.delete == (f"{PREFIX}/train/124.Poodle/Poodle_00001.jpg",)
     requests.clear()
@@ -123,7 +125,7 @@ def test_etags_that_are_no_md5_are_known_from_the_manifest(client, bucket, dogs,
         etag = client.complete_multipart_upload(**place, MultipartUpload=parts)["ETag"].strip('"')
         assert etag != image.md5
         document["files"][image.key]["etag"] = etag
-    assert len(plan_sync(client, folder, bucket, PREFIX).send) == 5
+    assert len(plan_sync(folder, find_stored(client, bucket, PREFIX), PREFIX).send) == 5
     storage.put_json(client, document, bucket, f"{PREFIX}/{MANIFEST}")
     requests.clear()
     assert synchronize(client, folder, bucket, PREFIX).sent == 0
@@ -135,7 +137,7 @@ import sys
 import boto3
 from pathlib import Path
 from dogbreed_cli.images import scan
-from dogbreed_cli.sync import plan_sync, sync
+from dogbreed_cli.sync import find_stored, plan_sync, sync
 endpoint, bucket, prefix, folder = sys.argv[1:]
 client = boto3.client("s3", "us-east-1", endpoint_url=endpoint, aws_access_key_id="t", aws_secret_access_key="t")
 def show(progress):
@@ -143,7 +145,8 @@ def show(progress):
     if progress.done_files == 9:
         sys.stdin.read()  # hold still, to be killed
 images = scan(Path(folder))
-sync(client, images, plan_sync(client, images, bucket, prefix), bucket, prefix, show, max_workers=2)
+plan = plan_sync(images, find_stored(client, bucket, prefix), prefix)
+sync(client, images, plan, bucket, prefix, show, max_workers=2)
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,22 +57,25 @@ def upload(app: App, source: str, strict: bool, report: Path, allow_private: boo
     from dogbreed_cli.data_report import write_data_report
     from dogbreed_cli.requests import data_prefix
     from dogbreed_cli.storage import ensure_bucket, has_bucket
-    from dogbreed_cli.sync import plan_first, plan_sync, sync
+    from dogbreed_cli.sync import Stored, find_stored, plan_sync, sync
 
     config, console = app.config(), app.console
     name = hide_url(source) if "://" in source else source
-    images = check(app, config, find_folder(app, source, allow_private))
+    folder = find_folder(app, source, allow_private)
+    session = app.session(config)
+    client, prefix = session.client("s3"), data_prefix(config)
+    is_there = has_bucket(client, session.bucket, session.region)
+    store = session.open_store(session.bucket)
+    with ThreadPoolExecutor(1) as meanwhile:  # S3 lists what it has while the files are read
+        listing = meanwhile.submit(find_stored, client, session.bucket, prefix, store) if is_there else None
+        images = check(app, config, folder)
     page = write_data_report(images, name, report).absolute()
     show_findings(app, images)
     console.note(f"findings and classes: {page}")
     faults = [finding for finding in images.findings if finding.severity == "warning"]
     if strict and faults:
         raise UsageError(f"{len(faults)} findings in {name}", faults[0].message, "mend the data, or drop --strict")
-    session = app.session(config)
-    client, prefix = session.client("s3"), data_prefix(config)
-    is_there = has_bucket(client, session.bucket, session.region)
-    store = session.open_store(session.bucket)
-    plan = plan_sync(client, images, session.bucket, prefix, store) if is_there else plan_first(images)
+    plan = plan_sync(images, listing.result() if listing else Stored(), prefix)
     if not plan.is_current:
         show_plan(app, plan, session.bucket, prefix, is_there)
         session.confirm_charge(yes)
