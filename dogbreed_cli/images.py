@@ -47,7 +47,7 @@ SPLITS = ("train", "valid", "test")
 FEW = 500  # files
 EACH = 250  # files that a process is started for, at least
 AT_ONCE = 16  # files that it is given to read
-MOST_WORKERS = 16  # a process takes 90 MB
+MOST_WORKERS = 16  # a process takes 60 MB
 
 
 @dataclass(frozen=True)
