@@ -1,7 +1,7 @@
 """Measure dogbreed against its peers: `make bench`, or by hand, with the environment that it made:
 
     .venv/bin/python benchmarks/run.py                        # all, about a quarter of an hour on two cores
-    .venv/bin/python benchmarks/run.py --only speed,overhead  # and job memory machine accuracy tuning serving upload
+    .venv/bin/python benchmarks/run.py --only speed,overhead  # SECTIONS has all
     .venv/bin/python benchmarks/run.py --variants naive,"ours openvino" --rounds 5
     .venv/bin/python benchmarks/run.py --quick                # few pictures, one round: whether it runs at all
 
@@ -23,6 +23,7 @@ import images
 import job
 import machine_rows
 import overhead
+import predict
 import process
 import serving
 import speed
@@ -30,7 +31,7 @@ import table
 import tuning
 import upload
 
-SECTIONS = ("speed", "job", "memory", "machine", "accuracy", "tuning", "overhead", "serving", "upload")
+SECTIONS = ("speed", "job", "memory", "machine", "accuracy", "tuning", "overhead", "serving", "predict", "upload")
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Sizes:
     accuracy_epochs: int
     requests: int  # to an endpoint, by one client
     soak: int  # requests, by eight
+    predicts: int  # runs of the command
     uploads: int  # files
     many: tuple  # tiny files, few and many
 
@@ -64,6 +66,7 @@ FULL = Sizes(
     accuracy_epochs=6,
     requests=200,
     soak=20_000,
+    predicts=20,
     uploads=5000,
     many=(1000, 100_000),
 )
@@ -77,6 +80,7 @@ QUICK = Sizes(
     accuracy_epochs=1,
     requests=20,
     soak=100,
+    predicts=3,
     uploads=200,
     many=(100, 1000),
 )
@@ -180,6 +184,9 @@ def measure(work, sizes, sections, variants):
     if "serving" in sections:
         with section("serving"):
             rows += serving.measure(work, sizes)
+    if "predict" in sections:
+        with section("predict"):
+            rows += predict.measure(work, sizes)
     if "upload" in sections:
         with section("upload"):
             rows += upload.measure(work, sizes)

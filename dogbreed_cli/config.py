@@ -15,9 +15,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ValidationError
-from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
-from pydantic_settings.exceptions import SettingsError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dogbreed_cli.errors import UsageError
 from dogbreed_cli.hyperparameters import HYPERPARAMETERS
@@ -44,12 +42,11 @@ RESERVED_ENV = {"DOGBREED_CONFIG", "DOGBREED_HOME", "DOGBREED_CACHE"}
 OPEN_TABLES = (("train", "environment"), ("aws", "tags"))
 
 
-class Config(BaseSettings):
+class Config(BaseModel):
     """All settings of one run. Make it with `load`, which knows where each value came from."""
 
-    model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", env_prefix=ENV_PREFIX, env_nested_delimiter="__", validate_default=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
     target: Literal["local", "aws"] = "local"
     project: Project = Project()
     aws: Aws = Aws()
@@ -61,11 +58,6 @@ class Config(BaseSettings):
     train: Train = Train()
     debugger: Debugger = Debugger()
     deploy: Deploy = Deploy()
-
-    @classmethod
-    def settings_customise_sources(cls, settings_cls, init_settings, **_):  # type: ignore[override]
-        # `load` merges the sources itself, because it must be able to say which of them a bad value came from.
-        return (init_settings,)
 
     @property
     def prefix(self) -> str:
@@ -142,8 +134,14 @@ def layers(file: Path | None, flags: Mapping[str, Any]) -> list[Layer]:
 
 def read_environment() -> dict[str, Any]:
     check_environment()
+    if not any(variable.upper().startswith(ENV_PREFIX) and variable not in RESERVED_ENV for variable in os.environ):
+        return {}
+    # It is slow to import: only where there is something to read.
+    from pydantic_settings import EnvSettingsSource
+    from pydantic_settings.exceptions import SettingsError
+
     try:
-        found = EnvSettingsSource(Config)()
+        found = EnvSettingsSource(Config, env_prefix=ENV_PREFIX, env_nested_delimiter="__")()  # type: ignore[arg-type]
     except SettingsError as error:
         field = re.search(r'field "(\w+)"', str(error))
         variable = ENV_PREFIX + (field[1].upper() if field else "...")
@@ -172,15 +170,14 @@ def check_environment() -> None:
 
 
 def check_names(sources: list[Layer]) -> None:
-    """The names that pydantic does not check: those of the ranges, and at the top what BaseSettings takes itself."""
+    """The names that pydantic does not check: those of the ranges."""
     for source, layer in sources:
         tune = layer.get("tune")
         ranges = tune.get("ranges") if isinstance(tune, Mapping) else None
-        names = ranges if isinstance(ranges, Mapping) else {}
-        for section, found, known in (("", layer, Config.model_fields), ("tune.ranges.", names, HYPERPARAMETERS)):
-            for name in found:
-                if name not in known:
-                    raise UsageError(f"unknown key {section}{name} in {source}", fix=suggest(name, known, section))
+        for name in ranges if isinstance(ranges, Mapping) else ():
+            if name not in HYPERPARAMETERS:
+                fix = suggest(name, HYPERPARAMETERS, "tune.ranges.")
+                raise UsageError(f"unknown key tune.ranges.{name} in {source}", fix=fix)
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
