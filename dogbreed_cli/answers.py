@@ -38,7 +38,7 @@ def ask(client: Any, endpoint: str, picture: Picture, top_k: int) -> Answer:
         started = time.perf_counter()
         predictions = invoke(client, endpoint, body, content_type, top_k)
     except DogbreedError as error:
-        return Answer(picture.name, error=str(error))
+        return Answer(picture.name, error=error.line)
     except ClientError as error:
         said = error.response
         if said["Error"]["Code"] == "ModelError":

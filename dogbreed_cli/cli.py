@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -64,7 +65,7 @@ class DogbreedGroup(click.Group):
             except (Exception, KeyboardInterrupt) as raised:
                 if not standalone_mode:  # `demo` runs the other commands through here and lets their errors pass.
                     raise
-                error = explain(raised)
+                error = explain(raised, arguments)
                 code = error.exit_code
             console.close(error)
         except BrokenPipeError:
@@ -120,7 +121,7 @@ class ClosedPipe(Exception):
     """Nobody reads our stdout any more."""
 
 
-def explain(error: BaseException) -> DogbreedError:
+def explain(error: BaseException, arguments: Sequence[str] = ()) -> DogbreedError:
     """Every exception as one of ours; a bug's traceback is printed first. ClosedPipe is a BrokenPipeError again."""
     if isinstance(error, ClosedPipe):
         raise BrokenPipeError from error
@@ -129,11 +130,7 @@ def explain(error: BaseException) -> DogbreedError:
     if isinstance(error, (click.Abort, KeyboardInterrupt)):
         return interrupted(error.__cause__ or error, "interrupted")  # click makes an Abort of them
     if isinstance(error, click.ClickException):
-        shown = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "dogbreed"
-        fix = f"see `{shown} --help`"
-        if isinstance(error, click.NoSuchOption) and any(error.option_name in o.opts for o in cli.params):
-            fix = f"write it before the command: dogbreed {error.option_name} ..."
-        return UsageError(error.format_message(), fix=fix)
+        return explain_usage(error, arguments)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):  # a file of ours, or stdout's
         where = f": {error.filename}" if error.filename else ""
         return DogbreedError(
@@ -147,6 +144,21 @@ def explain(error: BaseException) -> DogbreedError:
         return translated
     traceback.print_exception(error)
     return DogbreedError(f"{type(error).__name__}: {error}", "a bug in dogbreed", "report it with the traceback")
+
+
+def explain_usage(error: click.ClickException, arguments: Sequence[str]) -> UsageError:
+    """A line that click cannot read. Not always does it know of which command."""
+    if isinstance(error, click.NoSuchOption) and any(error.option_name in option.opts for option in cli.params):
+        # Without click's guess at what else was meant.
+        return UsageError(
+            f"No such option '{error.option_name}' here.",
+            fix=f"write it before the command: dogbreed {error.option_name} ...",
+        )
+    typed = next((word for word in arguments if word in PIPELINE or word in BESIDE), "")
+    known = (
+        error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else f"dogbreed {typed}".rstrip()
+    )
+    return UsageError(error.format_message(), fix=f"see `{known} --help`")
 
 
 @click.group(

@@ -149,7 +149,10 @@ class Console:
     def ask(self, question: str) -> str:
         """What was typed; "" for Enter alone, and for the end of the input."""
         self.stderr.print(f"{question} ", end="", markup=False, soft_wrap=True)
-        return sys.stdin.readline().strip()
+        answer = sys.stdin.readline()
+        if not answer.endswith("\n"):  # Ctrl-D: what is said next does not stand behind the question
+            self.stderr.print()
+        return answer.strip()
 
     @contextmanager
     def progress(self, label: str, unit: str = "B") -> Iterator[Callable[[int, int], None]]:

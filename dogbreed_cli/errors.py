@@ -28,6 +28,11 @@ class DogbreedError(Exception):
     def __str__(self) -> str:
         return " ".join(part for part in (self.what, self.why, self.fix) if part)
 
+    @property
+    def line(self) -> str:
+        """All of it, on one line, for a list of many."""
+        return "; ".join(part for part in (self.what, self.why, self.fix) if part)
+
 
 class NotFound(DogbreedError):
     pass

@@ -232,7 +232,10 @@ def test_usage_errors(arguments: list[str], tmp_path: Path, monkeypatch: pytest.
 
 def test_a_usage_error_says_what_was_meant() -> None:
     assert "no command stauts: did you mean status?" in invoke("stauts").stderr
-    assert "write it before the command: dogbreed --json ..." in invoke("status", "--json").stderr
+    said = invoke("train", "--json").stderr
+    assert "write it before the command: dogbreed --json ..." in said
+    assert "Did you mean" not in said, "--spot is not meant"
+    assert "see `dogbreed report --help`" in invoke("report", "--compare", "one").stderr
     assert "see `dogbreed tune --help`" in invoke("tune", "--nonsense").stderr
 
 

@@ -173,6 +173,14 @@ def test_nobody_to_ask_names_the_flag() -> None:
     Console().confirm("Remove these 3?", yes=True)
 
 
+def test_after_ctrl_d_the_next_line_begins_a_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    assert Console().ask("region?") == ""
+    assert capsys.readouterr().err == "region? \n"
+
+
 # ---- a terminal
 
 

@@ -13,7 +13,7 @@ import pytest
 from conftest import Dogbreed, clean_environment, read_until, wait_for
 from failing_aws import failing_aws
 from json_documents import check_document, schemas
-from serving_machine import add_training_job, document, serving_image, trained_in
+from serving_machine import add_training_job, document, invoke, serving_image, trained_in
 
 
 def on_aws(url: str) -> dict[str, str]:
@@ -60,6 +60,9 @@ def test_a_model_that_is_not_good_enough(tmp_path: Path, tmp_path_factory: pytes
     with pytest.MonkeyPatch.context() as patch, trained_in(tmp_path, serving_image(tmp_path_factory), patch):
         found = document("train", "--attach", "dogbreed-one", "--min-accuracy", "0.5", code=6)
         assert (found["code"], found["training_job"], found["status"]) == (6, "dogbreed-one", "Completed")
+        said = invoke("train", "--attach", "dogbreed-one", "--min-accuracy", "0.5", code=6).stderr
+        assert "`dogbreed report`" in said
+        assert "next: " not in said, "nobody deploys what is not good enough"
 
 
 @pytest.mark.parametrize(

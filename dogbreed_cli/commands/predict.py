@@ -97,7 +97,7 @@ def read_all(sources: tuple[str, ...], check: Callable[[str], None]) -> Iterator
         try:
             yield from open_source(source, check)
         except DogbreedError as error:
-            yield Answer(hide_url(source) if "://" in source else source, error=str(error))
+            yield Answer(hide_url(source) if "://" in source else source, error=error.line)
 
 
 @contextmanager

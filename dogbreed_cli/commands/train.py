@@ -201,7 +201,8 @@ def finish(
     }
     shown = table(["metric", "value"], [[key, f"{value:.4f}"] for key, value in sorted(metrics.items())])
     app.console.result(data, shown, f"model: {data['model']}")
-    app.console.note("next: dogbreed report, then dogbreed deploy")
     if min_accuracy is not None and (accuracy is None or accuracy < min_accuracy):
         found = "no accuracy" if accuracy is None else f"{split} accuracy {accuracy:.4f}"
-        raise QualityGateMissed(f"{found} is below --min-accuracy {min_accuracy}", "the model was saved all the same")
+        why, fix = "the model was saved all the same", "see `dogbreed report` for what it takes for what"
+        raise QualityGateMissed(f"{found} is below --min-accuracy {min_accuracy}", why, fix)
+    app.console.note("next: dogbreed report, then dogbreed deploy")
