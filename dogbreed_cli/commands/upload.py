@@ -34,7 +34,7 @@ Examples:
   dogbreed upload photos --strict  # a leak or a broken file is an error"""
 )
 @click.argument("source", metavar="DIR|ARCHIVE|URL")
-@click.option("--strict", is_flag=True, help="Send nothing when the check finds anything.")
+@click.option("--strict", is_flag=True, help="Send nothing while a warning stands (exit code 2).")
 @click.option(
     "--report",
     type=click.Path(path_type=Path, dir_okay=False),
