@@ -82,6 +82,15 @@ def test_broken_files_are_left_out_and_named(own_dogs):
     assert all(finding.severity == "warning" for finding in folder.findings)
 
 
+def test_copies_within_a_class_are_no_others(own_dogs):
+    first = own_dogs / "train/016.Beagle/Beagle_00001.jpg"
+    for name in ("train/016.Beagle/again.jpg", "test/124.Poodle/elsewhere.jpg"):
+        shutil.copy(first, own_dogs / name)
+    folder = scan(own_dogs)
+    assert find(folder, "duplicate") == ("train/016.Beagle/Beagle_00001.jpg", "train/016.Beagle/again.jpg")
+    assert len(find(folder, "label-conflict")) == len(find(folder, "leak")) == 3
+
+
 def test_names_that_are_no_text_become_text(own_dogs):
     """The keys of S3 are UTF-8, whatever a file system allows."""
     beagles = own_dogs / "train/016.Beagle"
