@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ SUFFIXES = {"JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"}, "PNG": {".png"}, "WEBP":
 STORED_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 # What a person takes for a picture: not being readable is worth a word for these, and for nothing else.
 PICTURE_SUFFIXES = {*itertools.chain(*SUFFIXES.values()), ".gif", ".bmp", ".tif", ".tiff", ".heic", ".avif"}
+# A byte of a file's name that is not UTF-8, as Python has it; the keys of S3 are UTF-8.
+NO_TEXT = re.compile(r"[\udc80-\udcff]")
 LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
 
 
@@ -102,6 +105,8 @@ def list_candidates(root: Path) -> Listing:
     for part, folder in sorted(splits.items()) or [("", top)]:
         for class_folder in _list_folders(folder):
             below = class_folder.relative_to(top).as_posix()
+            if NO_TEXT.search(class_folder.name):
+                raise UsageError(f"The name of the class {class_folder} is not UTF-8.", fix="Rename the folder.")
             for name, relative in _name_uniquely(_walk(class_folder)):
                 seen.add(f"{below}/{relative}")
                 if (found := _stat(file := f"{class_folder}/{relative}")) is not None:
@@ -143,10 +148,13 @@ def _stat(file: str) -> os.stat_result | None:
 
 
 def _name_uniquely(files: list[str]) -> Iterator[tuple[str, str]]:
-    """(name, relative path). A class is flat where it is stored, so of two files of one name the deeper is renamed."""
+    """(name, relative path). A class is flat where it is stored, so of two files of one name the deeper is renamed.
+
+    So is a name that is no text, with a _ for each byte that is none.
+    """
     taken: set[str] = set()
     for relative in files:
-        path = PurePath(relative)
+        path = PurePath(NO_TEXT.sub("_", relative))
         long = "__".join(path.parts)
         numbered = (f"{PurePath(long).stem}__{n}{path.suffix}" for n in itertools.count(2))
         name = next(name for name in itertools.chain((path.name, long), numbered) if name not in taken)

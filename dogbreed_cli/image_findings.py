@@ -62,7 +62,7 @@ def find_faults(faults: dict[str, list[str]]) -> list[Finding]:
 
 
 def find_copies(top: Path, images: list[ImageFile]) -> Iterator[Finding]:
-    """Equal content in more than one split, class or file of a class."""
+    """Equal content in more than one split, class or file of a class in a split."""
     by_content: dict[str, list[ImageFile]] = defaultdict(list)
     for image in images:
         by_content[image.md5].append(image)
@@ -72,12 +72,13 @@ def find_copies(top: Path, images: list[ImageFile]) -> Iterator[Finding]:
             found["leak"].append(same)
         if len({image.label for image in same}) > 1:
             found["label-conflict"].append(same)
-        if len({(image.split, image.label) for image in same}) < len(same):
-            found["duplicate"].append(same)
+        beside = Counter((image.split, image.label) for image in same)
+        if copies := [image for image in same if beside[image.split, image.label] > 1]:
+            found["duplicate"].append(copies)
     words = {
         "leak": "Files that stand in more than one split, so that the score is partly from memory",
         "label-conflict": "Files with the same content in more than one class",
-        "duplicate": "Files that are copies of each other within a class",
+        "duplicate": "Files that are copies of each other within a class of a split",
     }
     for kind, text in words.items():
         if kind in found:

@@ -82,6 +82,26 @@ def test_broken_files_are_left_out_and_named(own_dogs):
     assert all(finding.severity == "warning" for finding in folder.findings)
 
 
+def test_copies_within_a_class_are_no_others(own_dogs):
+    first = own_dogs / "train/016.Beagle/Beagle_00001.jpg"
+    for name in ("train/016.Beagle/again.jpg", "test/124.Poodle/elsewhere.jpg"):
+        shutil.copy(first, own_dogs / name)
+    folder = scan(own_dogs)
+    assert find(folder, "duplicate") == ("train/016.Beagle/Beagle_00001.jpg", "train/016.Beagle/again.jpg")
+    assert len(find(folder, "label-conflict")) == len(find(folder, "leak")) == 3
+
+
+def test_names_that_are_no_text_become_text(own_dogs):
+    """The keys of S3 are UTF-8, whatever a file system allows."""
+    beagles = own_dogs / "train/016.Beagle"
+    odd = [draw(beagles / os.fsdecode(name), shade) for shade, name in enumerate((b"odd\xfe.jpg", b"odd\xff.jpg"))]
+    names = {image.path: image.name for image in scan(own_dogs).images}
+    assert [names[path] for path in odd] == ["odd_.jpg", "odd___2.jpg"]
+    (own_dogs / "train" / os.fsdecode(b"odd\xff")).mkdir()
+    with pytest.raises(UsageError, match="not UTF-8"):
+        scan(own_dogs)
+
+
 def test_odd_images_are_kept(own_dogs):
     beagles = own_dogs / "train/016.Beagle"
     draw(beagles / "cmyk.jpg", 1, mode="CMYK")

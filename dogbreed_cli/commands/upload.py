@@ -35,7 +35,7 @@ Examples:
   dogbreed upload photos --strict  # a leak or a broken file is an error"""
 )
 @click.argument("source", metavar="DIR|ARCHIVE|URL")
-@click.option("--strict", is_flag=True, help="Send nothing when the check finds anything.")
+@click.option("--strict", is_flag=True, help="Send nothing while a warning stands (exit code 2).")
 @click.option(
     "--report",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -101,7 +101,9 @@ def find_folder(app: App, source: str, allow_private: bool) -> Path:
     if path.is_dir() or not path.exists():  # what is not there is said by the scan
         return path
     if not is_archive(path):
-        raise UsageError(f"{path} is no folder and no archive", fix="give a folder, a .zip, a .tar or a .tar.gz")
+        what = hide_url(source) if "://" in source else source
+        why = "its bytes are no .zip, .tar or .tar.gz, or the beginning of one"
+        raise UsageError(f"{what} is no folder and no archive", why, "give a folder, or a whole archive")
     with app.console.progress("Unpacking") as show:
         return unpack_once(path, on_progress=show)
 
