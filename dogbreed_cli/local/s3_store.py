@@ -13,14 +13,15 @@ so a job that linked the old file keeps it.
 import contextlib
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import re
 import shutil
 import time
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from io import RawIOBase
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,6 +29,7 @@ from dogbreed_cli.local.errors import AwsError
 from dogbreed_cli.local.s3_names import BESIDE, encode_key, find_file
 
 CHUNK = 1 << 20
+_NUMBERS = itertools.count()  # of half-written files, each in this process
 _BUCKET = re.compile(r"(?!.*\.\.)(?!\d+\.\d+\.\d+\.\d+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
@@ -45,6 +47,7 @@ class Description:
 class Store:
     def __init__(self, folder: Path):
         self.folder = Path(folder)
+        self.half_written = self.folder / ".tmp"
 
     def check_name(self, bucket: str) -> None:
         if not _BUCKET.fullmatch(bucket):
@@ -76,10 +79,9 @@ class Store:
     @contextlib.contextmanager
     def temporary(self) -> Iterator[Path]:
         """A new name for a file that is renamed when it is whole; nothing is left of one that was not."""
-        folder = self.folder / ".tmp"
-        if not folder.is_dir():
-            folder.mkdir(parents=True, exist_ok=True)
-        path = folder / uuid.uuid4().hex
+        if not self.half_written.is_dir():
+            self.half_written.mkdir(parents=True, exist_ok=True)
+        path = self.half_written / f"{os.getpid()}-{next(_NUMBERS)}"
         try:
             yield path
         except BaseException:
@@ -91,10 +93,10 @@ class Store:
         """A stream in a temporary file: (file, MD5 in hex)."""
         digest = hashlib.md5(usedforsecurity=False)
         with self.temporary() as path:
-            with path.open("wb") as file:
+            with path.open("wb", buffering=0) as file:
                 while chunk := body.read(CHUNK):
                     digest.update(chunk)
-                    file.write(chunk)
+                    write_all(file, chunk)
             yield path, digest.hexdigest()
 
     def place(
@@ -137,8 +139,9 @@ class Store:
         except IsADirectoryError:
             source.replace(path.with_name(path.name + BESIDE))
         else:
-            if path.with_name(path.name + BESIDE).exists():
-                path.with_name(path.name + BESIDE).unlink()
+            beside = Path(f"{path}{BESIDE}")
+            if beside.exists():
+                beside.unlink()
 
     def _make_folders(self, bucket: str, folder: Path) -> None:
         missing = [folder]
@@ -156,7 +159,8 @@ class Store:
     def remember(self, bucket: str, key: str, description: Description) -> None:
         path = Path(self._describing(bucket, key))
         with self.temporary() as temporary:
-            temporary.write_bytes(json.dumps(vars(description)).encode())
+            with temporary.open("wb", buffering=0) as file:
+                write_all(file, json.dumps(vars(description)).encode())
             try:
                 temporary.replace(path)
             except FileNotFoundError:
@@ -223,6 +227,12 @@ class Store:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             describing.unlink()
         _prune(describing.parent, self.folder / ".meta" / bucket)
+
+
+def write_all(file: RawIOBase, data: bytes) -> None:
+    """Without a buffer, for which Python asks twice more about each file; a raw file may take a part of the data."""
+    while data:
+        data = data[file.write(data) :]
 
 
 def _prune(folder: Path, top: Path) -> None:
