@@ -271,12 +271,8 @@ def table(columns: list[str], rows: list[list[str]], title: str | None = None) -
             # Only here the width is known; where it is too little, rich would cut what it may not wrap.
             for column, cells in zip(self.columns, by_column, strict=True):
                 column.no_wrap = needed <= options.max_width and not any(" " in cell for cell in cells)
-            if not console.is_terminal:  # a script's first line is the header, not the air above it
-                yield from super().__rich_console__(console, options)
-                return
-            yield ""
-            yield from super().__rich_console__(console, options)
-            yield ""
+            air = [""] if console.is_terminal else []  # a script's first line is the header
+            yield from [*air, *super().__rich_console__(console, options), *air]
 
     drawn = WholeWords(box=SIMPLE_HEAD, title=title, title_justify="left", padding=(0, GAP - 1, 0, 0), show_edge=False)
     for column in columns:

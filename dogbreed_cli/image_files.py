@@ -105,7 +105,7 @@ def list_candidates(root: Path) -> Listing:
     for part, folder in sorted(splits.items()) or [("", top)]:
         for class_folder in _list_folders(folder):
             below = class_folder.relative_to(top).as_posix()
-            if NO_TEXT.search(class_folder.name):
+            if re.search(NO_TEXT, class_folder.name):
                 raise UsageError(f"The name of the class {class_folder} is not UTF-8.", fix="Rename the folder.")
             for name, relative in _name_uniquely(_walk(class_folder)):
                 seen.add(f"{below}/{relative}")

@@ -13,20 +13,20 @@ WAIT = 0.004  # seconds, for images that are being decoded
 
 
 class Batches:
-    """One thread, which runs the engine on what waits. An image that comes alone is run at once.
+    """One thread, which makes the engine and runs it on what waits. An image that comes alone is run at once.
 
-    `engine` is a function: uint8 images (n, 3, size, size) -> logits (n, classes); `sample` has MOST such images.
+    `prepare` gives the engine, a function: uint8 images (n, 3, size, size) -> logits (n, classes), and a sample of MOST
+    such images. Torch works in that thread alone: OpenMP has a pool of threads for each thread that it serves, and with
+    more of them than cores they no longer wait for each other actively, which makes a forward half as long again.
     """
 
-    def __init__(self, engine, sample):
-        self.engine = engine
+    def __init__(self, prepare):
         self.waiting = queue.SimpleQueue()  # of (image, the Future of its logits)
         self.coming, self.lock = 0, threading.Lock()
         warm, threads = Future(), torch.get_num_threads()
-        threading.Thread(target=self.work, args=(sample, threads, warm), name="batches", daemon=True).start()
-        warm.result()
-        # The engine has every core. The other threads only decode, and OpenMP would start a pool in each of them.
-        torch.set_num_threads(1)
+        threading.Thread(target=self.work, args=(prepare, threads, warm), name="batches", daemon=True).start()
+        self.engine = warm.result()
+        torch.set_num_threads(1)  # the other threads only decode
 
     @contextlib.contextmanager
     def expected(self):
@@ -46,15 +46,16 @@ class Batches:
             self.waiting.put(one)
         return torch.stack([future.result() for _, future in found])
 
-    def work(self, sample, threads, warm):
+    def work(self, prepare, threads, warm):
         torch.set_num_threads(threads)  # of the calling thread, and of those that are started later
         try:
+            engine, sample = prepare()
             for count in range(1, len(sample) + 1):  # each number of images is compiled when it first comes
-                self.engine(sample[:count])
-        except Exception as error:
+                engine(sample[:count])
+        except BaseException as error:
             warm.set_exception(error)
             return
-        warm.set_result(None)
+        warm.set_result(engine)
         while True:
             batch = self.take()
             try:

@@ -17,7 +17,7 @@ def candidates(front, sample, mean, std, half, openvino, say):
     """Engines in the order in which they should be tried, each made when it is asked for; the last one is float32.
 
     An engine is a function: uint8 images (n, 3, size, size) -> what `front` makes of them, float32 on the CPU; its
-    `name` says what it is. `sample` is some such images, `half` whether this machine's half precision may be used,
+    `name` says what it is, `is_torch` whether torch's threads do it. `sample` is some such images, `half` whether this machine's half precision may be used,
     `openvino` whether OpenVINO may, `say` takes a line for the log.
     """
     types = [dtype for dtype in (half and native_half(), torch.float32) if dtype]
@@ -59,6 +59,8 @@ class Normalised(nn.Module):
 class TorchEngine:
     """Plain torch on the CPU: channels last, BatchNorm folded."""
 
+    is_torch = True
+
     def __init__(self, front, mean, std, dtype, say):
         self.name = f"torch {name_of(dtype)}"
         self.front = fold(front, say).to(dtype=dtype, memory_format=torch.channels_last)
@@ -72,6 +74,8 @@ class TorchEngine:
 
 class CudaEngine:
     """Torch on the GPU; uint8 travels there, a quarter of the bytes."""
+
+    is_torch = True
 
     def __init__(self, front, mean, std, dtype, say):
         self.name = f"cuda {name_of(dtype)}"
@@ -87,6 +91,8 @@ class CudaEngine:
 
 class OpenVino:
     """OpenVINO's runtime on the CPU."""
+
+    is_torch = False
 
     def __init__(self, compiled, precision):
         self.compiled, self.name = compiled, f"openvino {precision}"

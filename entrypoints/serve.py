@@ -57,6 +57,13 @@ class Classifier:
     """A trained model, ready to answer: loaded, folded, compiled for this machine and warm."""
 
     def __init__(self, model_dir):
+        threads = torch.get_num_threads()
+        self.decoding = threading.Semaphore(threads)  # bounds memory
+        self.batches = Batches(lambda: self.load(model_dir))
+        say(f"serving with {self.batches.engine.name}, {threads} threads")
+
+    def load(self, model_dir):
+        """The engine, and images to warm it up with."""
         network, description = load_model(model_dir)
         self.classes, self.size = description["classes"], description["image_size"]
         black = torch.zeros(MOST, 3, self.size, self.size, dtype=torch.uint8)
@@ -64,10 +71,9 @@ class Classifier:
         half = native_half()
         half = half is not None and description.get("precision") == name_of(half)
         engine = next(candidates(network, black, **description["normalisation"], half=half, openvino=True, say=say))
-        threads = torch.get_num_threads()
-        self.decoding = threading.Semaphore(threads)  # bounds memory
-        self.batches = Batches(engine, black)
-        say(f"serving with {engine.name}, {threads} threads")
+        if not engine.is_torch:
+            torch.set_num_threads(1)  # in this thread: what torch still does would keep a pool waiting, actively
+        return engine, black
 
     def view(self, data):
         """The bytes of an image as the network sees it, like in training. Raises ValueError."""

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -30,38 +31,42 @@ def test_in_parallel_stops_at_the_first_error_with_a_short_queue():
 
 
 class Server:
-    """So many requests at once take `seconds` each; more than that are told to slow down, or wait for their turn."""
+    """So many requests at once take `seconds` each; more than that are told to slow down."""
 
-    def __init__(self, seconds: float, room: int, refuses: bool):
-        self.seconds, self.refuses = seconds, refuses
-        self.room = threading.Semaphore(room)
+    def __init__(self, seconds: float, room: int):
+        self.seconds, self.room = seconds, threading.Semaphore(room)
 
     def ask(self, _) -> bool:
-        is_slowed = self.refuses and not self.room.acquire(blocking=False)
-        if is_slowed or not self.refuses:
+        is_slowed = not self.room.acquire(blocking=False)
+        if is_slowed:
             self.room.acquire()
         time.sleep(self.seconds)
         self.room.release()
         return is_slowed
 
 
-def settle(server: Server, requests: int) -> Pace:
+def settle(monkeypatch: pytest.MonkeyPatch, answers_in_a_second: Callable[[int], float]) -> int:
+    """How many are in flight in the end, of a server that answers so many of n at once; by a clock of its own."""
+    now = 0.0
+    monkeypatch.setattr("dogbreed_cli.parallel.time.monotonic", lambda: now)
     pace = Pace(least=4, most=32)
-    for is_slowed in in_parallel(server.ask, range(requests), pace.most, pace):
-        pace.note(is_slowed)
-    return pace
+    for _ in range(2000):
+        now += 1 / answers_in_a_second(pace.at_once)
+        pace.note(is_slowed=False)
+    return pace.at_once
 
 
-def test_a_far_server_gets_many_requests_at_once():
-    assert settle(Server(0.01, room=100, refuses=False), 600).at_once == 32
+def test_a_far_server_gets_many_requests_at_once(monkeypatch):
+    assert settle(monkeypatch, lambda at_once: at_once / 0.05) == 32
 
 
-def test_a_server_that_does_one_at_a_time_gets_few():
-    assert settle(Server(0.002, room=1, refuses=False), 200).at_once == 4
+def test_a_server_that_does_few_at_a_time_gets_few(monkeypatch):
+    assert settle(monkeypatch, lambda at_once: 500) == 4
+    assert settle(monkeypatch, lambda at_once: 100 * min(at_once, 12)) == 16
 
 
 def test_a_server_that_refuses_is_asked_more_slowly():
-    server, most = Server(0.005, room=8, refuses=True), []
+    server, most = Server(0.005, room=8), []
     pace = Pace(least=4, most=32)
     for is_slowed in in_parallel(server.ask, range(1000), pace.most, pace):
         pace.note(is_slowed)
