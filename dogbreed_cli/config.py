@@ -270,7 +270,11 @@ def explain(error: ValidationError, sources: list[Layer]) -> UsageError:
     unsure = path == SECRET_KEY[:1] and isinstance(problem["input"], str)
     hidden = unsure or is_secret(path) or isinstance(problem["input"], (dict, list, BaseModel))
     shown = "" if hidden else f" = {hide_urls(repr(problem['input']))}"
-    return UsageError(f"{key}{shown} in {source} cannot be used{rest}", why, "see config.example.toml")
+    return UsageError(
+        f"{key}{shown} in {source} cannot be used{rest}",
+        why,
+        "`dogbreed init` writes a config.toml that explains every key",
+    )
 
 
 def suggest(word: str, known: Mapping[str, Any], place: str = "") -> str:

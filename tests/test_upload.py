@@ -1,7 +1,9 @@
 """`dogbreed upload` on archives and with findings: the table, the JSON, the page, --strict."""
 
 import shutil
+import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -9,8 +11,9 @@ from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import psutil
 import pytest
-from conftest import InProcess
+from conftest import Dogbreed, InProcess
 from json_documents import schemas
 from packed import pack_tar, pack_zip
 
@@ -141,3 +144,16 @@ def test_the_page_is_one_offline_file_with_everything(dogbreed: InProcess, dogs:
 def test_a_clean_folder_says_so(dogbreed: InProcess, dogs: Path) -> None:
     assert dogbreed.run("upload", str(dogs)).stderr.count("warning") == 0
     assert "nothing to mend" in (dogbreed.folder / "data-report.html").read_text()
+
+
+def test_ctrl_c_ends_it_at_once_with_all_its_processes(dogs: Path, tmp_path: Path) -> None:
+    for n in range(3000):  # more than are read before it is told to end
+        (dogs / f"train/016.Beagle/more_{n}.jpg").hardlink_to(dogs / "train/016.Beagle/Beagle_00001.jpg")
+    upload = Dogbreed(tmp_path, {"DOGBREED_CACHE": str(tmp_path / "cache")}).start("upload", str(dogs))
+    while not (readers := psutil.Process(upload.pid).children()):
+        time.sleep(0.02)
+    upload.send_signal(signal.SIGINT)
+    _, said = upload.communicate(timeout=20)
+    assert upload.returncode == 130
+    assert "it goes on where it stopped" in said and "Traceback" not in said
+    assert not any(reader.is_running() for reader in readers)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from dogbreed_cli.console import human_size, human_time, table
-from dogbreed_cli.errors import UsageError
+from dogbreed_cli.errors import UsageError, interrupted
 from dogbreed_cli.masking import hide_url
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def upload(app: App, source: str, strict: bool, report: Path, allow_private: boo
     client, prefix = session.client("s3"), data_prefix(config)
     is_there = has_bucket(client, session.bucket, session.region)
     store = session.open_store(session.bucket)
-    with ThreadPoolExecutor(1) as meanwhile:  # S3 lists what it has while the files are read
+    with resumable(), ThreadPoolExecutor(1) as meanwhile:  # S3 lists what it has while the files are read
         listing = meanwhile.submit(find_stored, client, session.bucket, prefix, store) if is_there else None
         images = check(app, config, folder)
     page = write_data_report(images, name, report).absolute()
@@ -81,11 +82,20 @@ def upload(app: App, source: str, strict: bool, report: Path, allow_private: boo
         session.confirm_charge(yes)
     if not is_there:
         ensure_bucket(client, session.bucket, session.region)
-    with console.progress_of_files("Sending") as show:
+    with resumable(), console.progress_of_files("Sending") as show:
         result = sync(client, images, plan, session.bucket, prefix, on_progress=by_bytes(show), store=store)
     uri = f"s3://{session.bucket}/{prefix}"
     console.result({**to_json(images, result, uri), "report": page}, describe(images, result, uri))
     console.note("next: dogbreed tune, or dogbreed train")
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Ctrl-C and SIGTERM: what was read is remembered, and what was sent is there."""
+    try:
+        yield
+    except KeyboardInterrupt as signal:
+        raise interrupted(signal, "interrupted", "run it again: it goes on where it stopped") from None
 
 
 def find_folder(app: App, source: str, allow_private: bool) -> Path:
