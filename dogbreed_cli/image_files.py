@@ -86,7 +86,7 @@ class Listing:
 def list_candidates(root: Path) -> Listing:
     """Raises UsageError where there is no such folder, or it is no data set."""
     if not root.is_dir():
-        raise UsageError(f"There is no folder {root}.", fix="Give the folder that holds the images.")
+        raise no_folder(root)
     top = root.absolute()
     # An unpacked archive often holds one folder with everything in it (dogImages/train/...).
     while len(inside := _list_folders(top)) == 1 and inside[0].name.lower() not in SPLIT_FOLDERS:
@@ -115,6 +115,10 @@ def list_candidates(root: Path) -> Listing:
     others = [relative for relative in _walk(top, hidden=True) if relative not in seen and _stat(f"{top}/{relative}")]
     hidden = [relative for relative in others if _is_hidden(relative)]
     return Listing(top, candidates, hidden, [relative for relative in others if not _is_hidden(relative)])
+
+
+def no_folder(root: Path) -> UsageError:
+    return UsageError(f"There is no folder {root}.", fix="Give the folder that holds the images.")
 
 
 def _list_folders(folder: Path) -> list[Path]:

@@ -55,6 +55,8 @@ def test_what_is_no_data_set(dogbreed: InProcess, tmp_path: Path) -> None:
     assert "no archive" in dogbreed.run("upload", str(tmp_path / "notes.txt"), code=2).stderr
     assert "https" in dogbreed.run("upload", "http://example.org/a.zip", code=2).stderr
     assert "private" in dogbreed.run("upload", "https://127.0.0.1/a.zip", code=2).stderr
+    # Before anybody asks for credentials, of which there are none.
+    assert "There is no folder" in dogbreed.run("--target", "aws", "upload", "nowhere", code=2).stderr
     assert not (dogbreed.folder / "data-report.html").exists()
 
 

@@ -102,14 +102,17 @@ def find_folder(app: App, source: str, allow_private: bool) -> Path:
     """The folder itself, or one in the cache folder with what the archive or the address holds."""
     from dogbreed_cli.archives import is_archive, unpack_once
     from dogbreed_cli.downloads import download
+    from dogbreed_cli.image_files import no_folder
     from dogbreed_cli.pictures import allow_any_address, check_address
 
     path = Path(source)
     if "://" in source:
         with app.console.progress("Fetching") as show:
             path = download(source, on_progress=show, check=allow_any_address if allow_private else check_address)
-    if path.is_dir() or not path.exists():  # what is not there is said by the scan
+    if path.is_dir():
         return path
+    if not path.exists():
+        raise no_folder(path)
     if not is_archive(path):
         what = hide_url(source) if "://" in source else source
         why = "its bytes are no .zip, .tar or .tar.gz, or the beginning of one"
