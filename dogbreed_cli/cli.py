@@ -6,6 +6,7 @@ Everything heavy (boto3, pydantic, rich) is imported by the function that uses i
 from __future__ import annotations
 
 import errno
+import gc
 import io
 import os
 import signal
@@ -231,6 +232,8 @@ def open_missing_streams() -> None:
 def main(*args: Any, **options: Any) -> Any:
     """The command, in a process of its own: SIGTERM ends it just as Ctrl-C does."""
     open_missing_streams()
+    # Imports, and the images of an upload, are many objects that stay: by default Python looks through them every 700.
+    gc.set_threshold(50_000)
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it, or a script for what runs in the background
             signal.signal(number, raise_interrupt)

@@ -163,12 +163,12 @@ def show_findings(app: App, images: ImageFolder) -> None:
 
 
 def draw_findings(images: ImageFolder) -> RenderableType:
+    """The files stand below their finding: in a column of their own a narrow terminal would break their names."""
     rows = []
     for finding in images.findings:
-        shown = list(finding.files[:NAMED])
         more = [f"and {len(finding.files) - NAMED} more"] if len(finding.files) > NAMED else []
-        rows.append([finding.severity, finding.kind, finding.message, "\n".join(shown + more)])
-    return table(["", "finding", "what", "files"], rows)
+        rows.append([finding.severity, finding.kind, "\n".join([finding.message, *finding.files[:NAMED], *more])])
+    return table(["", "finding", "what"], rows)
 
 
 def show_plan(app: App, plan: SyncPlan, bucket: str, prefix: str, is_there: bool) -> None:
