@@ -26,9 +26,7 @@ def image_readers(count: int) -> Iterator[Callable[[Files], list[Reading]]]:
     idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
     # -P: what lies in the current folder is no module. A group of its own: Ctrl-C is for the command, which ends these.
     command = [sys.executable, "-P", "-m", __name__]
-    readers = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0) for _ in range(count)
-    ]
+    readers: list[subprocess.Popen[bytes]] = []
 
     def read_files(files: Files) -> list[Reading]:
         reader = idle.get()
@@ -38,8 +36,9 @@ def image_readers(count: int) -> Iterator[Callable[[Files], list[Reading]]]:
             idle.put(reader)
 
     try:
-        for reader in readers:
-            idle.put(reader)
+        for _ in range(count):
+            readers.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0))
+            idle.put(readers[-1])
         yield read_files
     finally:
         for reader in readers:

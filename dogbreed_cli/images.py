@@ -12,7 +12,8 @@ import json
 import os
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePath
@@ -108,13 +109,15 @@ def scan(
     listing = list_candidates(root)
     top, faults = listing.top, defaultdict[str, list[str]](list, hidden=listing.hidden)
     images = []
-    for candidate, reading in read_all(
+    readings = read_all(
         top, listing.candidates, cache, on_progress, max_workers or min(os.cpu_count() or 4, MOST_WORKERS)
-    ):
-        if not reading.fault:
-            images.append(name_image(candidate, reading))
-        for kind in name_faults(reading, candidate.file):
-            faults[kind].append(candidate.file[len(str(top)) + 1 :])
+    )
+    with closing(readings):  # on Ctrl-C no process goes on reading
+        for candidate, reading in readings:
+            if not reading.fault:
+                images.append(name_image(candidate, reading))
+            for kind in name_faults(reading, candidate.file):
+                faults[kind].append(candidate.file[len(str(top)) + 1 :])
     for path in listing.outside:
         faults["misplaced" if PurePath(path).suffix.lower() in PICTURE_SUFFIXES else "foreign"].append(path)
     if not images:
@@ -154,7 +157,7 @@ def read_all(
     cache: ImageCache | None,
     on_progress: OnProgress | None,
     max_workers: int,
-) -> Iterator[tuple[Candidate, Reading]]:
+) -> Generator[tuple[Candidate, Reading], None, None]:
     """Each file with what it is: remembered, or read in parallel; in no order."""
     begin = len(str(top)) + 1
     total_bytes = sum(candidate.size for candidate in candidates)

@@ -6,7 +6,7 @@ for answer in in_parallel(ask, questions, max_workers=8):    # as they come, in 
 
 import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import TypeVar
@@ -57,10 +57,11 @@ class Pace:
 
 def in_parallel(
     function: Callable[[T], R], items: Iterable[T], max_workers: int, pace: Pace | None = None
-) -> Iterator[R]:
+) -> Generator[R, None, None]:
     """Results of `function`, as they come, from a pool of threads with a short queue; with `pace` without one.
 
-    The first error (or Ctrl-C) drops what has not begun and is raised as soon as what has begun is over.
+    The first error (or Ctrl-C) drops what has not begun and is raised as soon as what has begun is over. Where more is
+    done with a result than to keep it, close this (contextlib.closing): an error there does not come here by itself.
     """
     # Each future comes by itself: concurrent.futures.wait would go through all that are in flight for every result.
     done: SimpleQueue[Future[R]] = SimpleQueue()

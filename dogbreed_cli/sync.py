@@ -13,6 +13,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -163,12 +164,13 @@ def sync(
     def send(image: ImageFile) -> Sent:
         return _put_image(client, store, image, bucket, join_key(prefix, image.key))
 
-    for done, sent in enumerate(in_parallel(send, plan.send, max_workers, pace), 1):
-        pace.note(sent.is_slowed)
-        stored[sent.image.key] = sent.stored
-        done_bytes += sent.image.size
-        if on_progress:
-            on_progress(Progress(done, done_bytes, len(plan.send), total_bytes))
+    with closing(in_parallel(send, plan.send, max_workers, pace)) as answers:
+        for done, sent in enumerate(answers, 1):
+            pace.note(sent.is_slowed)
+            stored[sent.image.key] = sent.stored
+            done_bytes += sent.image.size
+            if on_progress:
+                on_progress(Progress(done, done_bytes, len(plan.send), total_bytes))
 
     delete_objects(client, bucket, plan.delete)
     created = datetime.now(UTC).isoformat(timespec="seconds")

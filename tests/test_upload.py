@@ -158,4 +158,4 @@ def test_ctrl_c_ends_it_at_once_with_all_its_processes(dogs: Path, tmp_path: Pat
     _, said = upload.communicate(timeout=20)
     assert upload.returncode == 130
     assert "it goes on where it stopped" in said and "Traceback" not in said
-    assert not any(reader.is_running() for reader in readers)
+    assert not psutil.wait_procs(readers, timeout=0.1)[1]
