@@ -69,8 +69,9 @@ def read(file: str, size: int, *, leave_large: bool = False) -> Reading | None:
                 return None
             with LARGE if is_large else contextlib.nullcontext():
                 picture.load()
-                look = see(picture)
-            if is_rotated(picture):
+                rotated = is_rotated(picture)
+                look = see(picture, rotated)
+            if rotated:
                 traits.append("rotated")
     except Image.DecompressionBombError:
         return Reading(fault="too-large")
@@ -126,7 +127,7 @@ def is_rotated(picture: "Image") -> bool:
     return False
 
 
-def see(picture: "Image") -> str:
+def see(picture: "Image", rotated: bool) -> str:
     """Perceptual hash (DCT) of what a person sees: equal or nearly so for the same picture at another size or quality.
 
     https://github.com/JohannesBuchner/imagehash
@@ -137,8 +138,9 @@ def see(picture: "Image") -> str:
 
     small = flatten(picture)
     small.thumbnail((4 * LOOK_PIXELS, 4 * LOOK_PIXELS))
-    with contextlib.suppress(Exception):  # EXIF may hold anything, and an odd one makes no picture unreadable
-        ImageOps.exif_transpose(small, in_place=True)  # the tag is the file's, and a converted copy still has it
+    if rotated:
+        with contextlib.suppress(Exception):  # EXIF may hold anything, and an odd one makes no picture unreadable
+            ImageOps.exif_transpose(small, in_place=True)  # the tag is the file's, and a converted copy still has it
     found = imagehash.phash(small, hash_size=LOOK_SIDE)
     # A hash bit says "above the median", so half of them are set, unless there is nothing but one colour.
     bits = int(found.hash.sum())

@@ -53,7 +53,8 @@ class S3(Objects, Listing, Uploads):
             else:
                 created = {"LocationConstraint": location, "CreationDate": datetime.now(UTC).isoformat()}
                 record = self._record(bucket)
-                record.parent.mkdir(exist_ok=True)
+                for folder in (record.parent, self.store.half_written):  # also after all was deleted under a server
+                    folder.mkdir(exist_ok=True)
                 with self.store.temporary() as temporary:
                     temporary.write_text(json.dumps(created))
                     temporary.replace(record)

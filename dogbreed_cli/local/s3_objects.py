@@ -3,6 +3,7 @@
 import base64
 import re
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -52,10 +53,9 @@ class Objects:
         check_key(key)
         with self.store.received(request["Body"]) as (source, digest):
             check_md5(request, digest)
-            with self.store.lock(bucket):
-                self._check_write(request)
-                headers, metadata = chosen_headers(request), request.get("Metadata", {})
-                placed = self.store.place(bucket, key, source, digest, headers, metadata)
+            headers, metadata = chosen_headers(request), request.get("Metadata", {})
+            check = partial(self._check_write, request)
+            placed = self.store.place(bucket, key, source, digest, headers, metadata, check)
         return {"ETag": placed.etag}
 
     def _check_write(self, request: dict[str, Any]) -> None:
@@ -134,7 +134,7 @@ class Objects:
         headers, metadata = description.headers, description.metadata
         if replaces:
             headers, metadata = chosen_headers(request), request.get("Metadata", {})
-        with file, self.store.received(file) as (source, digest), self.store.lock(bucket):
+        with file, self.store.received(file) as (source, digest):
             placed = self.store.place(bucket, key, source, digest, headers, metadata)
         return {"CopyObjectResult": {"ETag": placed.etag, "LastModified": last_modified(placed)}}
 

@@ -19,8 +19,9 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from io import RawIOBase
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -47,7 +48,12 @@ class Description:
 class Store:
     def __init__(self, folder: Path):
         self.folder = Path(folder)
-        self.half_written = self.folder / ".tmp"
+
+    @cached_property
+    def half_written(self) -> Path:
+        folder = self.folder / ".tmp"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def check_name(self, bucket: str) -> None:
         if not _BUCKET.fullmatch(bucket):
@@ -79,8 +85,6 @@ class Store:
     @contextlib.contextmanager
     def temporary(self) -> Iterator[Path]:
         """A new name for a file that is renamed when it is whole; nothing is left of one that was not."""
-        if not self.half_written.is_dir():
-            self.half_written.mkdir(parents=True, exist_ok=True)
         path = self.half_written / f"{os.getpid()}-{next(_NUMBERS)}"
         try:
             yield path
@@ -100,13 +104,23 @@ class Store:
             yield path, digest.hexdigest()
 
     def place(
-        self, bucket: str, key: str, source: Path, etag: str, headers: dict[str, str], metadata: dict[str, str]
+        self,
+        bucket: str,
+        key: str,
+        source: Path,
+        etag: str,
+        headers: dict[str, str],
+        metadata: dict[str, str],
+        check: Callable[[], None] = lambda: None,
     ) -> Description:
-        """Rename `source` to the key's file and describe it. Call it with the lock held."""
+        """Rename `source` to the key's file and describe it, unless `check` raises, which is called under the lock."""
         status = source.stat()
         description = Description(status.st_size, status.st_mtime_ns, f'"{etag}"', headers, metadata)
-        self._move(bucket, key, source)
-        self.remember(bucket, key, description)
+        # All that takes time is done before: under the lock there are two renames, for which others wait.
+        with self._written(description) as described, self.lock(bucket):
+            check()
+            self._move(bucket, key, source)
+            self._describe_by(described, bucket, key)
         return description
 
     def adopt(self, bucket: str, key: str, source: Path) -> None:
@@ -156,16 +170,20 @@ class Store:
     def _describing(self, bucket: str, key: str) -> str:
         return f"{self.folder}/.meta/{bucket}/{encode_key(key)}{BESIDE}"
 
-    def remember(self, bucket: str, key: str, description: Description) -> None:
-        path = Path(self._describing(bucket, key))
-        with self.temporary() as temporary:
-            with temporary.open("wb", buffering=0) as file:
+    @contextlib.contextmanager
+    def _written(self, description: Description) -> Iterator[Path]:
+        with self.temporary() as path:
+            with path.open("wb", buffering=0) as file:
                 write_all(file, json.dumps(vars(description)).encode())
-            try:
-                temporary.replace(path)
-            except FileNotFoundError:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                temporary.replace(path)
+            yield path
+
+    def _describe_by(self, described: Path, bucket: str, key: str) -> None:
+        path = Path(self._describing(bucket, key))
+        try:
+            described.replace(path)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            described.replace(path)
 
     def recall(self, bucket: str, key: str, status: os.stat_result) -> Description | None:
         """What was remembered of the file that has this status; None when it was put or changed by hand."""
@@ -193,11 +211,13 @@ class Store:
                 return description
             digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
         description = Description(status.st_size, status.st_mtime_ns, f'"{digest}"')
-        with self.lock(bucket), contextlib.suppress(OSError):
-            # Another put may have come meanwhile; then its own description stands.
-            current = find_file(self.folder / bucket, key).stat()
-            if (current.st_ino, current.st_mtime_ns) == (status.st_ino, status.st_mtime_ns):
-                self.remember(bucket, key, description)
+        with self._written(description) as described:
+            with self.lock(bucket), contextlib.suppress(OSError):
+                # Another put may have come meanwhile; then its own description stands.
+                current = find_file(self.folder / bucket, key).stat()
+                if (current.st_ino, current.st_mtime_ns) == (status.st_ino, status.st_mtime_ns):
+                    self._describe_by(described, bucket, key)
+            described.unlink(missing_ok=True)
         return description
 
     def open(self, bucket: str, key: str) -> tuple[BinaryIO, Description]:

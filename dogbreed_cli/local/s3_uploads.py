@@ -117,8 +117,7 @@ class Uploads:
                     with path.open("rb") as part:
                         shutil.copyfileobj(part, whole, CHUNK)
             etag = f"{digest.hexdigest()}-{len(parts)}"
-            with self.store.lock(bucket):
-                placed = self.store.place(bucket, key, source, etag, record["headers"], record["metadata"])
+            placed = self.store.place(bucket, key, source, etag, record["headers"], record["metadata"])
         shutil.rmtree(folder, ignore_errors=True)
         return {"Bucket": bucket, "Key": key, "ETag": placed.etag, "Location": f"/{bucket}/{key}"}
 
