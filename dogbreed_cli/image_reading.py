@@ -127,7 +127,7 @@ def is_rotated(picture: "Image") -> bool:
     return False
 
 
-def see(picture: "Image", rotated: bool) -> str:
+def see(picture: "Image", rotated: bool = False) -> str:
     """Perceptual hash (DCT) of what a person sees: equal or nearly so for the same picture at another size or quality.
 
     https://github.com/JohannesBuchner/imagehash
