@@ -17,8 +17,8 @@ def candidates(front, sample, mean, std, half, openvino, say):
     """Engines in the order in which they should be tried, each made when it is asked for; the last one is float32.
 
     An engine is a function: uint8 images (n, 3, size, size) -> what `front` makes of them, float32 on the CPU; its
-    `name` says what it is, `is_torch` whether torch's threads do it. `sample` is some such images, `half` whether this machine's half precision may be used,
-    `openvino` whether OpenVINO may, `say` takes a line for the log.
+    `name` says what it is, `is_torch` whether torch's threads do it. `sample` is some such images, `half` whether this
+    machine's half precision may be used, `openvino` whether OpenVINO may, `say` takes a line for the log.
     """
     types = [dtype for dtype in (half and native_half(), torch.float32) if dtype]
     if torch.cuda.is_available():
