@@ -109,11 +109,11 @@ class Endpoint:
     def connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
 
-    def ready(self) -> bool:
+    def ready(self, path: str = "/ping") -> bool:
         assert self.process.poll() is None, "".join(self.lines)
         connection = self.connect()
         try:
-            connection.request("GET", "/ping")
+            connection.request("GET", path)
             return read(connection).status == 200
         except OSError:
             return False

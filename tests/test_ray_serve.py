@@ -82,25 +82,13 @@ def ray(folder: Path) -> Iterator[Endpoint]:
         reader = threading.Thread(target=lambda: endpoint.lines.extend(process.stdout or ()), daemon=True)
         reader.start()
         try:
-            wait_for(lambda: is_green(endpoint), 120)
+            wait_for(lambda: endpoint.ready("/-/healthz"), 120)
             yield endpoint
         finally:
             process.send_signal(signal.SIGTERM)  # ends all that Ray has started, too
             process.wait(timeout=60)
             reader.join(timeout=20)
             print("".join(endpoint.lines), file=sys.stderr)  # shown when a test fails
-
-
-def is_green(endpoint: Endpoint) -> bool:
-    assert endpoint.process.poll() is None, "".join(endpoint.lines)
-    connection = endpoint.connect()
-    try:
-        connection.request("GET", "/-/healthz")
-        return read(connection).status == 200
-    except OSError:
-        return False
-    finally:
-        connection.close()
 
 
 def said(answer: Answer) -> object:
