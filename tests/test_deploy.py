@@ -102,6 +102,7 @@ def test_an_endpoint_of_another_project_is_left_alone(trained: Machine) -> None:
 
 
 def test_a_deploy_whose_endpoint_vanishes_says_so(trained: Machine) -> None:
+    add_training_job(trained, "dogbreed-slow", time.time(), file="slow.pt")  # deleted before it answers
     process = subprocess.Popen([sys.executable, "-m", "dogbreed_cli", "deploy"], stderr=subprocess.PIPE, text=True)
     wait_for(lambda: trained.sagemaker.list_endpoints()["Endpoints"])
     trained.sagemaker.delete_endpoint(EndpointName="dogbreed-endpoint")
