@@ -24,8 +24,8 @@ Files = Sequence[tuple[str, int]]
 def image_readers(count: int) -> Iterator[Callable[[Files], list[Reading]]]:
     """Start so many; they are gone when the block is left. What they cannot read is a Reading, too."""
     idle: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
-    # -P: what lies in the current folder is no module. A group of its own: Ctrl-C is for the command, which ends these.
-    command = [sys.executable, "-P", "-m", __name__]
+    # -P: what lies in the current folder is no module. -W: Pillow warns on odd EXIF and large pictures: findings here.
+    command = [sys.executable, "-P", "-W", "ignore", "-m", __name__]
     readers: list[subprocess.Popen[bytes]] = []
 
     def read_files(files: Files) -> list[Reading]:
@@ -37,6 +37,7 @@ def image_readers(count: int) -> Iterator[Callable[[Files], list[Reading]]]:
 
     try:
         for _ in range(count):
+            # In a group of its own: Ctrl-C is for the command, which ends these.
             readers.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0))
             idle.put(readers[-1])
         yield read_files
@@ -74,7 +75,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    import warnings
-
-    warnings.simplefilter("ignore")  # Pillow warns on odd EXIF and large pictures; ours are findings
     main()

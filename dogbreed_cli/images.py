@@ -193,12 +193,13 @@ def read_unknown(candidates: list[Candidate], max_workers: int) -> Iterator[tupl
             yield from in_parallel(lambda one: (one, read(one.file, one.size)), candidates, max_workers)
             return
         parts = [candidates[start : start + AT_ONCE] for start in range(0, len(candidates), AT_ONCE)]
-        with image_readers(min(max_workers, len(candidates) // EACH)) as read_files:
+        count = min(max_workers, len(candidates) // EACH)
+        with image_readers(count) as read_files:
 
             def read_part(part: list[Candidate]) -> list[tuple[Candidate, Reading]]:
                 return list(zip(part, read_files([(one.file, one.size) for one in part]), strict=True))
 
-            for part in in_parallel(read_part, parts, max_workers):
+            for part in in_parallel(read_part, parts, count):
                 yield from part
 
 

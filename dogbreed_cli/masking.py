@@ -43,6 +43,11 @@ def hide_url(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
+def hide_source(source: str) -> str:
+    """What was given to be read: a URL as hide_url has it, a path as it is."""
+    return hide_url(source) if "://" in source else source
+
+
 def hide_urls(text: str) -> str:
     """The same for URLs, and for the paths of URLs, within somebody's sentence."""
     text = re.sub(r"(?<=://)[^\s/?#]*@", "", text)

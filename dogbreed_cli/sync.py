@@ -13,7 +13,6 @@ import hashlib
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -164,7 +163,7 @@ def sync(
     def send(image: ImageFile) -> Sent:
         return _put_image(client, store, image, bucket, join_key(prefix, image.key))
 
-    with closing(in_parallel(send, plan.send, max_workers, pace)) as answers:
+    with contextlib.closing(in_parallel(send, plan.send, max_workers, pace)) as answers:
         for done, sent in enumerate(answers, 1):
             pace.note(sent.is_slowed)
             stored[sent.image.key] = sent.stored

@@ -13,7 +13,7 @@ import click
 from dogbreed_cli.answer_files import answer_file, as_csv, as_json_lines
 from dogbreed_cli.answers import Answer, ask, draw
 from dogbreed_cli.errors import DogbreedError
-from dogbreed_cli.masking import hide_url
+from dogbreed_cli.masking import hide_source
 from dogbreed_cli.names import complete_names
 from dogbreed_cli.parallel import in_parallel
 from dogbreed_cli.pictures import Picture, allow_any_address, check_address, open_source
@@ -97,7 +97,7 @@ def read_all(sources: tuple[str, ...], check: Callable[[str], None]) -> Iterator
         try:
             yield from open_source(source, check)
         except DogbreedError as error:
-            yield Answer(hide_url(source) if "://" in source else source, error=error.line)
+            yield Answer(hide_source(source), error=error.line)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import click
 
 from dogbreed_cli.console import human_size, human_time, table
 from dogbreed_cli.errors import UsageError, interrupted
-from dogbreed_cli.masking import hide_url
+from dogbreed_cli.masking import hide_source
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -61,7 +61,7 @@ def upload(app: App, source: str, strict: bool, report: Path, allow_private: boo
     from dogbreed_cli.sync import Stored, find_stored, plan_sync, sync
 
     config, console = app.config(), app.console
-    name = hide_url(source) if "://" in source else source
+    name = hide_source(source)
     folder = find_folder(app, source, allow_private)
     session = app.session(config)
     client, prefix = session.client("s3"), data_prefix(config)
@@ -114,9 +114,8 @@ def find_folder(app: App, source: str, allow_private: bool) -> Path:
     if not path.exists():
         raise no_folder(path)
     if not is_archive(path):
-        what = hide_url(source) if "://" in source else source
         why = "its bytes are no .zip, .tar or .tar.gz, or the beginning of one"
-        raise UsageError(f"{what} is no folder and no archive", why, "give a folder, or a whole archive")
+        raise UsageError(f"{hide_source(source)} is no folder and no archive", why, "give a folder, or a whole archive")
     with app.console.progress("Unpacking") as show:
         return unpack_once(path, on_progress=show)
 

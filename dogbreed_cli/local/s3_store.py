@@ -19,6 +19,7 @@ import os
 import re
 import shutil
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -30,7 +31,8 @@ from dogbreed_cli.local.errors import AwsError
 from dogbreed_cli.local.s3_names import BESIDE, encode_key, find_file
 
 CHUNK = 1 << 20
-_NUMBERS = itertools.count()  # of half-written files, each in this process
+# Of half-written files: of this process and those forked from it, wherever else this folder is mounted.
+_RUN, _NUMBERS = uuid.uuid4().hex, itertools.count()
 _BUCKET = re.compile(r"(?!.*\.\.)(?!\d+\.\d+\.\d+\.\d+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
@@ -85,7 +87,7 @@ class Store:
     @contextlib.contextmanager
     def temporary(self) -> Iterator[Path]:
         """A new name for a file that is renamed when it is whole; nothing is left of one that was not."""
-        path = self.half_written / f"{os.getpid()}-{next(_NUMBERS)}"
+        path = self.half_written / f"{_RUN}-{os.getpid()}-{next(_NUMBERS)}"
         try:
             yield path
         except BaseException:
