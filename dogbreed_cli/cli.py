@@ -23,7 +23,7 @@ import click
 from dogbreed_cli import __version__
 from dogbreed_cli.console import Console
 from dogbreed_cli.context import App
-from dogbreed_cli.errors import DogbreedError, Terminated, UsageError, interrupted, raise_interrupt
+from dogbreed_cli.errors import RECEIVED, DogbreedError, Terminated, UsageError, interrupted, raise_interrupt
 
 # File = subcommand = function: commands/tune.py holds `tune` as its function `tune`, imported when it is asked for.
 # Each line is the first of its docstring (a test compares them), said again here so that `--help` imports none of them.
@@ -139,6 +139,8 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> DogbreedErro
         )
     if isinstance(error, OSError) and error.filename is not None:
         return DogbreedError(f"{error.strerror}: {error.filename}", type(error).__name__, "mend that path")
+    if RECEIVED:
+        return interrupted(RECEIVED[-1], "interrupted")
     from dogbreed_cli import aws_errors
 
     if translated := aws_errors.explain(error):

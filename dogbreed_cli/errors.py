@@ -74,10 +74,16 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, which ends whatever goes on just as Ctrl-C does."""
 
 
+# The interrupts that came. One that meets other people's code may come out of it as an error of theirs: Python makes a
+# RuntimeError of what `__set_name__` raises, and a class in the midst of an import has one.
+RECEIVED: list[KeyboardInterrupt] = []
+
+
 def raise_interrupt(number: int, frame: FrameType | None) -> None:
     """The first Ctrl-C or SIGTERM: what goes on is ended in order. A second one ends the process at once."""
     signal.signal(number, signal.SIG_DFL)
-    raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+    RECEIVED.append(Terminated() if number == signal.SIGTERM else KeyboardInterrupt())
+    raise RECEIVED[-1]
 
 
 def interrupted(by: BaseException, what: str, fix: str = "") -> Interrupted:

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -127,8 +128,25 @@ def test_ctrl_c_at_any_moment_leaves_no_traceback(delay: float, dogbreed: Dogbre
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=20)
-    assert process.returncode in (0, 143, -signal.SIGTERM)
+    assert process.returncode in (0, 143, -signal.SIGTERM), said
     assert "Traceback" not in said
+
+
+def test_an_interrupt_is_none_the_less_when_it_comes_out_as_another_error(dogbreed: Dogbreed) -> None:
+    """Python makes a RuntimeError of what `__set_name__` raises: here the signal comes while a class is made."""
+    (dogbreed.folder / "tomllib.py").write_text(
+        "import os, signal\n"
+        "class Field:\n"
+        "    def __set_name__(self, owner, name):\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "class Model:\n"
+        "    field = Field()\n"
+    )
+    line = ["--set", "train.epochs=1", "init", "--print"]
+    process = replace(dogbreed, environment={"PYTHONPATH": str(dogbreed.folder)}).start(*line)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 143, said
+    assert said == "interrupted\n  why: SIGTERM\n"
 
 
 def test_a_reader_that_goes_is_no_error(dogbreed: Dogbreed) -> None:
