@@ -23,6 +23,8 @@ def encode_key(key: str) -> str:
 def _encode_segment(segment: str) -> str:
     if segment == "":
         return EMPTY
+    if 4 * len(segment) <= _LONGEST and "%" not in segment and "\0" not in segment:  # most are: a hot loop
+        return _encode_dots(segment)
     # A lone % stays as it is: only what would be read back as an escape needs one.
     name = re.sub(r"%(?=[0-9A-F]{2})", "%25", segment).replace("\0", "%00")
     if len(name.encode()) > _LONGEST:

@@ -31,6 +31,8 @@ from dogbreed_cli.local.errors import AwsError
 from dogbreed_cli.local.s3_names import BESIDE, encode_key, find_file
 
 CHUNK = 1 << 20
+SETTLED_NS = 2_000_000_000
+MOST_RECALLED = 20_000  # of half a kilobyte each
 # Of half-written files: of this process and those forked from it, wherever else this folder is mounted.
 _RUN, _NUMBERS = uuid.uuid4().hex, itertools.count()
 _BUCKET = re.compile(r"(?!.*\.\.)(?!\d+\.\d+\.\d+\.\d+$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -46,10 +48,14 @@ class Description:
     headers: dict[str, str] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
 
+    def is_of(self, status: os.stat_result) -> bool:
+        return self.size == status.st_size and self.mtime_ns == status.st_mtime_ns
+
 
 class Store:
     def __init__(self, folder: Path):
         self.folder = Path(folder)
+        self.recalled: dict[tuple[str, str], Description] = {}  # a listing asks for a thousand
 
     @cached_property
     def half_written(self) -> Path:
@@ -189,18 +195,27 @@ class Store:
 
     def recall(self, bucket: str, key: str, status: os.stat_result) -> Description | None:
         """What was remembered of the file that has this status; None when it was put or changed by hand."""
+        description = self.recalled.get((bucket, key))
+        if description and description.is_of(status):
+            return description
         try:
             with open(self._describing(bucket, key), "rb") as file:  # noqa: PTH123 (a hot loop)
                 description = Description(**json.loads(file.read()))
         except (FileNotFoundError, ValueError, TypeError):
             return None
-        is_same = (description.size, description.mtime_ns) == (status.st_size, status.st_mtime_ns)
-        return description if is_same else None
+        if not description.is_of(status):
+            return None
+        # One that was written just now could be written again within the same tick of the file system's clock.
+        if status.st_mtime_ns < time.time_ns() - SETTLED_NS:
+            if len(self.recalled) >= MOST_RECALLED:
+                self.recalled.clear()
+            self.recalled[bucket, key] = description
+        return description
 
     def describe(self, bucket: str, key: str, path: str | Path) -> Description:
         """What is told of the object that was just found at `path`; raises OSError when it is gone."""
         with contextlib.suppress(OSError):
-            description = self.recall(bucket, key, Path(path).stat())
+            description = self.recall(bucket, key, os.stat(path))  # noqa: PTH116 (a hot loop)
             if description:
                 return description
         # Put by hand; or a put stands between its two renames, or has moved the object beside a folder of its name.

@@ -52,5 +52,5 @@ def serialize_time(moment: datetime | float, time_format: str) -> str | float:
         case "rfc822":
             return format_datetime(moment.replace(microsecond=0), usegmt=True)
         case "iso8601":
-            return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+            return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
     return round(moment.timestamp(), 3)

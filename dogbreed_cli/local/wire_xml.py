@@ -1,66 +1,80 @@
 """XML <-> boto3-style values, by a botocore shape: the bodies of S3 (rest-xml) and of STS and IAM (query answers)."""
 
 import re
-from collections.abc import Iterator
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape, quoteattr
 
 from dogbreed_cli.local.wire_text import parse_text, serialize_text
 
 
+_SPECIAL = re.compile("[&<>\r]")
+
+
 def serialize_xml(shape: Any, value: Any, name: str) -> str:
     """One element (or several, for a flattened list or map) called `name`."""
-    return "".join(_elements(shape, value, name))
-
-
-def _elements(shape: Any, value: Any, name: str) -> Iterator[str]:
-    flattened = shape.serialization.get("flattened")
-    if shape.type_name == "structure":
-        yield from _structure(shape, value, name)
-    elif shape.type_name == "list":
-        item_name = shape.member.serialization.get("name")
-        items = name if flattened else item_name or "member"
-        yield from _wrapped(name, flattened, (e for item in value for e in _elements(shape.member, item, items)))
-    elif shape.type_name == "map":
-        key_name = shape.key.serialization.get("name", "key")
-        value_name = shape.value.serialization.get("name", "value")
-        entry = name if flattened else "entry"
-        yield from _wrapped(
-            name,
-            flattened,
-            (
-                f"<{entry}>{serialize_xml(shape.key, k, key_name)}{serialize_xml(shape.value, v, value_name)}</{entry}>"
-                for k, v in value.items()
-            ),
-        )
-    else:
+    match shape.type_name:
+        case "structure":
+            return _structure(shape, value, name)
+        case "list":
+            flattened = shape.serialization.get("flattened")
+            item_name = name if flattened else shape.member.serialization.get("name") or "member"
+            return _wrapped(name, flattened, [serialize_xml(shape.member, item, item_name) for item in value])
+        case "map":
+            flattened = shape.serialization.get("flattened")
+            key_name = shape.key.serialization.get("name", "key")
+            value_name = shape.value.serialization.get("name", "value")
+            entry = name if flattened else "entry"
+            entries = (serialize_xml(shape.key, k, key_name) + serialize_xml(shape.value, v, value_name)
+                       for k, v in value.items())  # fmt: skip
+            return _wrapped(name, flattened, [f"<{entry}>{both}</{entry}>" for both in entries])
+    text = serialize_text(shape, value, "iso8601")
+    if _SPECIAL.search(text):
         # A carriage return would be read back as a newline; S3's keys may hold one.
-        text = escape(serialize_text(shape, value, "iso8601"), {"\r": "&#xD;"})
-        yield f"<{name}>{text}</{name}>"
+        text = escape(text, {"\r": "&#xD;"})
+    return f"<{name}>{text}</{name}>"
 
 
-def _structure(shape: Any, value: dict[str, Any], name: str) -> Iterator[str]:
-    attributes, children = "", []
+def _structure(shape: Any, value: dict[str, Any], name: str) -> str:
+    attributes, children = "", ""
+    members = _members(shape)
     for key, member_value in value.items():
-        member = shape.members[key]
-        if member_value is None or "location" in member.serialization:
+        member = members[key]
+        if member_value is None or member.is_elsewhere:
             continue
-        if member.serialization.get("xmlAttribute"):
-            attributes += f" {member.serialization['name']}={quoteattr(member_value)}"
+        if member.attribute:
+            attributes += f" {member.attribute}={quoteattr(member_value)}"
         else:
-            children.append(serialize_xml(member, member_value, element_name(member, key)))
+            children += serialize_xml(member.shape, member_value, member.element)
     namespace = shape.serialization.get("xmlNamespace", {})
     if attributes and "prefix" in namespace:
         attributes = f" xmlns:{namespace['prefix']}={quoteattr(namespace['uri'])}{attributes}"
-    yield f"<{name}{attributes}>{''.join(children)}</{name}>"
+    return f"<{name}{attributes}>{children}</{name}>"
 
 
-def _wrapped(name: str, flattened: bool, elements: Iterator[str]) -> Iterator[str]:
-    if flattened:
-        yield from elements
-    else:
-        yield f"<{name}>{''.join(elements)}</{name}>"
+class Member(NamedTuple):
+    shape: Any
+    element: str
+    attribute: str  # its name, of one that stands in the structure's own tag
+    is_elsewhere: bool  # in a header, say
+
+
+@cache  # a listing has a thousand structures of one shape
+def _members(shape: Any) -> dict[str, Member]:
+    return {
+        key: Member(
+            member,
+            element_name(member, key),
+            member.serialization["name"] if member.serialization.get("xmlAttribute") else "",
+            "location" in member.serialization,
+        )
+        for key, member in shape.members.items()
+    }
+
+
+def _wrapped(name: str, flattened: bool, elements: list[str]) -> str:
+    return "".join(elements) if flattened else f"<{name}>{''.join(elements)}</{name}>"
 
 
 def element_name(shape: Any, member_name: str) -> str:
