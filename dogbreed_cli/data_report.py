@@ -6,14 +6,11 @@ The words stand in report/data.html.j2, the looks in report/page.css.
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from statistics import median_low
 
 from dogbreed_cli.console import human_size
-from dogbreed_cli.errors import DogbreedError
 from dogbreed_cli.image_findings import Finding
 from dogbreed_cli.images import SPLITS, ImageFolder
-from dogbreed_cli.report.files import write_file
 from dogbreed_cli.report.page import render_template
 
 # Of one finding, on the page; `--json` has them all.
@@ -33,16 +30,6 @@ class FindingRow:
     finding: Finding
     lines: tuple[str, ...]  # a file, or files that belong together
     more: int  # lines that are left out
-
-
-def write_data_report(folder: ImageFolder, name: str, path: Path) -> Path:
-    """Raises DogbreedError when the page cannot be written."""
-    try:
-        return write_file(path, render(folder, name))
-    except OSError as error:
-        raise DogbreedError(
-            f"The page cannot be written to {path}.", f"{error.strerror or error}.", "Name another file with --report."
-        ) from error
 
 
 def render(folder: ImageFolder, name: str) -> str:

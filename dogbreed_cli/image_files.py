@@ -4,12 +4,14 @@ import itertools
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
 from dogbreed_cli.errors import UsageError
 
+SPLITS = ("train", "valid", "test")
 SPLIT_FOLDERS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
 CONTENT_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 SUFFIXES = {"JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"}, "PNG": {".png"}, "WEBP": {".webp"}}
@@ -61,8 +63,7 @@ class ImageFile:
         return CONTENT_TYPES[self.format]
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """A file that may be an image: not yet opened."""
 
     split: str  # "" where it is still to be chosen
@@ -81,6 +82,7 @@ class Listing:
     candidates: list[Candidate]
     hidden: list[str]
     outside: list[str]  # not in a class's folder
+    changed: int  # when one of the candidates last did, in nanoseconds
 
 
 def list_candidates(root: Path) -> Listing:
@@ -101,20 +103,26 @@ def list_candidates(root: Path) -> Listing:
         raise UsageError(f"{top} has {', '.join(sorted(splits))} but no train.", fix="Add the folder train/.")
 
     candidates: list[Candidate] = []
-    seen: set[str] = set()
+    hidden: list[str] = []
+    class_folders: set[str] = set()
+    last = 0
     for part, folder in sorted(splits.items()) or [("", top)]:
         for class_folder in _list_folders(folder):
-            below = class_folder.relative_to(top).as_posix()
-            if re.search(NO_TEXT, class_folder.name):
+            label, where = class_folder.name, str(class_folder)
+            if re.search(NO_TEXT, label):
                 raise UsageError(f"The name of the class {class_folder} is not UTF-8.", fix="Rename the folder.")
-            for name, relative in _name_uniquely(_walk(class_folder)):
-                seen.add(f"{below}/{relative}")
-                if (found := _stat(file := f"{class_folder}/{relative}")) is not None:
-                    changed = f"{found.st_mtime_ns}.{found.st_ctime_ns}"
-                    candidates.append(Candidate(part, class_folder.name, name, file, found.st_size, changed))
-    others = [relative for relative in _walk(top, hidden=True) if relative not in seen and _stat(f"{top}/{relative}")]
-    hidden = [relative for relative in others if _is_hidden(relative)]
-    return Listing(top, candidates, hidden, [relative for relative in others if not _is_hidden(relative)])
+            class_folders.add(where)
+            visible, concealed = _walk(where)
+            below = class_folder.relative_to(top).as_posix()
+            hidden += [f"{below}/{relative}" for relative in concealed if _stat(f"{where}/{relative}")]
+            for name, relative in _name_uniquely(visible):
+                if (found := _stat(file := f"{where}/{relative}")) is not None:
+                    modified, moved = found.st_mtime_ns, found.st_ctime_ns
+                    candidates.append(Candidate(part, label, name, file, found.st_size, f"{modified}.{moved}"))
+                    last = max(last, modified, moved)
+    others, concealed = _walk(str(top), apart=class_folders)
+    hidden += [relative for relative in concealed if _stat(f"{top}/{relative}")]
+    return Listing(top, candidates, hidden, [relative for relative in others if _stat(f"{top}/{relative}")], last)
 
 
 def no_folder(root: Path) -> UsageError:
@@ -125,21 +133,27 @@ def _list_folders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path.name))
 
 
-def _is_hidden(relative: str) -> bool:
-    return any(part.startswith(".") or part.lower() in LITTER for part in relative.split("/"))
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name.lower() in LITTER
 
 
-def _walk(folder: Path, hidden: bool = False) -> list[str]:
-    """Files below a folder, relative to it, sorted, those next to the top first.
+def _walk(folder: str, apart: Collection[str] = ()) -> tuple[list[str], list[str]]:
+    """(visible, hidden) files below a folder, relative to it, sorted, those next to the top first.
 
-    A class may be a link to a folder, deeper ones not.
+    A class may be a link to a folder, deeper ones not. Folders in `apart` are not entered.
     """
-    found = []
-    for parent, _, names in os.walk(folder):
-        below = parent[len(str(folder)) :].strip("/")
-        found += [f"{below}/{name}" if below else name for name in names]
-    kept = (relative for relative in found if hidden or not _is_hidden(relative))
-    return sorted(kept, key=lambda relative: (relative.count("/"), relative.split("/")))
+    visible: list[str] = []
+    hidden: list[str] = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if f"{parent}/{name}" not in apart]
+        below = f"{parent[len(folder) :].strip('/')}/".lstrip("/")
+        if any(map(_is_hidden, below.split("/"))):
+            hidden += [below + name for name in names]
+        else:
+            for name in names:
+                (hidden if _is_hidden(name) else visible).append(below + name)
+    visible.sort(key=lambda relative: (relative.count("/"), relative.split("/")))
+    return visible, hidden
 
 
 def _stat(file: str) -> os.stat_result | None:
@@ -158,9 +172,11 @@ def _name_uniquely(files: list[str]) -> Iterator[tuple[str, str]]:
     """
     taken: set[str] = set()
     for relative in files:
-        path = PurePath(NO_TEXT.sub("_", relative))
-        long = "__".join(path.parts)
-        numbered = (f"{PurePath(long).stem}__{n}{path.suffix}" for n in itertools.count(2))
-        name = next(name for name in itertools.chain((path.name, long), numbered) if name not in taken)
+        text = NO_TEXT.sub("_", relative)
+        name = text.rpartition("/")[2]
+        if name in taken:
+            long = PurePath(text.replace("/", "__"))
+            numbered = (f"{long.stem}__{n}{long.suffix}" for n in itertools.count(2))
+            name = next(name for name in itertools.chain((long.name,), numbered) if name not in taken)
         taken.add(name)
         yield name, relative

@@ -53,6 +53,21 @@ class Finding:
     groups: tuple[tuple[str, ...], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What there is to tell of a data set."""
+
+    classes: tuple[str, ...]
+    counts: dict[str, int]  # images per split
+    size: int  # bytes of all images
+    fingerprint: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def warnings(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.severity == "warning"]
+
+
 def find_faults(faults: dict[str, list[str]]) -> list[Finding]:
     return [
         Finding(kind, severity, f"{text}: {len(faults[kind])}.", tuple(sorted(faults[kind])))

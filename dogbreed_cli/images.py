@@ -22,15 +22,18 @@ from dogbreed_cli.errors import UsageError
 from dogbreed_cli.image_cache import ImageCache
 from dogbreed_cli.image_files import (
     PICTURE_SUFFIXES,
+    SPLITS,
     STORED_SUFFIXES,
     Candidate,
     ImageFile,
+    Listing,
     OnProgress,
     Progress,
     list_candidates,
 )
 from dogbreed_cli.image_findings import (
     Finding,
+    Summary,
     cluster_by_look,
     find_case_clashes,
     find_copies,
@@ -44,7 +47,6 @@ from dogbreed_cli.image_readers import image_readers
 from dogbreed_cli.image_reading import Reading, name_faults, read
 from dogbreed_cli.parallel import in_parallel
 
-SPLITS = ("train", "valid", "test")
 FEW = 500  # files
 EACH = 250  # files that a process is started for, at least
 AT_ONCE = 16  # files that it is given to read
@@ -85,6 +87,10 @@ class ImageFolder:
         rows = sorted((image.split, image.label, image.name, image.md5) for image in self.images)
         return hashlib.sha256(json.dumps(rows, ensure_ascii=True, separators=(",", ":")).encode()).hexdigest()
 
+    @property
+    def summary(self) -> Summary:
+        return Summary(self.classes, self.counts, self.size, self.fingerprint, self.findings)
+
 
 def scan(
     root: Path,
@@ -95,18 +101,20 @@ def scan(
     on_progress: OnProgress | None = None,
     max_workers: int | None = None,
     cache: ImageCache | None = None,
+    listing: Listing | None = None,
 ) -> ImageFolder:
     """Read a folder with train, valid (val, validation) and test, or one folder of class folders.
 
-    A missing valid is split off train; a folder of classes is split into all three (see `split`). Raises UsageError
-    where there is nothing to train on: no such folder, no readable image, fewer than two classes.
+    A missing valid is split off train; a folder of classes is split into all three (see `split`). `listing` is the
+    folder's, where it was made already. Raises UsageError where there is nothing to train on: no such folder, no
+    readable image, fewer than two classes.
     """
     if valid_fraction < 0 or test_fraction < 0 or valid_fraction + test_fraction >= 1:
         raise UsageError(
             f"The fractions valid {valid_fraction} and test {test_fraction} leave nothing to train on.",
             fix="Choose two numbers from 0 that add up to less than 1.",
         )
-    listing = list_candidates(root)
+    listing = listing or list_candidates(root)
     top, faults = listing.top, defaultdict[str, list[str]](list, hidden=listing.hidden)
     images = []
     readings = read_all(

@@ -99,7 +99,7 @@ class Session(ABC):
             self.console.confirm("AWS charges your account for this. Start it?", yes)
 
     def open_store(self, bucket: str) -> Any | None:
-        """obstore's client of a bucket, for many small objects (storage.put_bytes); None where boto3 is no slower."""
+        """obstore's client of a bucket (object_store.py); None where boto3 is no slower."""
         return None
 
     @abstractmethod
@@ -162,17 +162,26 @@ class AwsSession(Session):
     scales = True
 
     def __init__(self, config: Config, console: Console):
+        super().__init__(config, console)
+        self.poll_seconds = config.aws.poll_seconds
+
+    @cached_property
+    def boto(self) -> boto3.Session:
         import boto3
         from botocore.exceptions import ProfileNotFound
 
-        super().__init__(config, console)
-        self.poll_seconds = config.aws.poll_seconds
+        profile, region = self.settings.aws.profile, self.settings.aws.region
         try:
-            self.boto = boto3.Session(profile_name=config.aws.profile, region_name=config.aws.region)
+            session = boto3.Session(profile_name=profile, region_name=region)
         except ProfileNotFound as error:
             raise AccessError("no such AWS profile", str(error), "set aws.profile to one of ~/.aws/config") from None
-        if self.boto.region_name is None:
+        if session.region_name is None:
             raise UsageError("no AWS region", fix="set aws.region in config.toml, or AWS_DEFAULT_REGION")
+        return session
+
+    @property
+    def region(self) -> str:
+        return self.settings.aws.region or super().region
 
     def create_client(self, service: str) -> Any:
         from botocore.config import Config as ClientConfig
@@ -186,9 +195,12 @@ class AwsSession(Session):
         return self.boto.client(service, config=settings)
 
     def open_store(self, bucket: str) -> Any:
-        from dogbreed_cli.storage import open_store
+        from dogbreed_cli.object_store import find_keys, open_store, open_store_of_session
 
-        return open_store(self.boto, self.client("s3").meta.endpoint_url, bucket)
+        keys = None if self.settings.aws.profile else find_keys(os.environ, self.settings.aws.region)
+        if keys:
+            return open_store(bucket, **keys)
+        return open_store_of_session(bucket, self.client("s3").meta.endpoint_url, self.boto)
 
     @cached_property
     def account(self) -> str:

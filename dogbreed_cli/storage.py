@@ -6,8 +6,6 @@
 import contextlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -26,12 +24,10 @@ class S3Uri(NamedTuple):
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class S3Object:
+class S3Object(NamedTuple):
     key: str
     size: int  # bytes
     etag: str  # without the quotes
-    modified: datetime
 
 
 def parse_s3_uri(uri: str) -> S3Uri:
@@ -57,27 +53,7 @@ def list_objects(client: Any, bucket: str, prefix: str) -> Iterator[S3Object]:
     with explain_s3_errors(f"Listing s3://{bucket}/{prefix}"):
         for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
             for item in page.get("Contents", ()):
-                yield S3Object(item["Key"], item["Size"], item["ETag"].strip('"'), item["LastModified"])
-
-
-def list_folder(client: Any, store: Any | None, bucket: str, prefix: str) -> list[S3Object]:
-    """All objects in the folder `prefix`, by obstore if there is a store, else by boto3.
-
-    obstore has no name for some keys that S3 takes: those it refuses, but for a folder's own mark (`dogs/`, always
-    empty), which it lists without the slash. Whatever it does not list as it is, boto3 lists.
-    """
-    folder = join_key(prefix) + "/"
-    if store is not None:
-        import obstore
-
-        with contextlib.suppress(Exception):
-            found = [item for page in obstore.list(store, folder, chunk_size=1000) for item in page]
-            if all(item["size"] for item in found):
-                return [
-                    S3Object(item["path"], item["size"], str(item["e_tag"]).strip('"'), item["last_modified"])
-                    for item in found
-                ]
-    return list(list_objects(client, bucket, folder))
+                yield S3Object(item["Key"], item["Size"], item["ETag"].strip('"'))
 
 
 def fetch(client: Any, uri: str, folder: Path, max_workers: int = 16) -> tuple[Path, ...]:
@@ -109,51 +85,12 @@ def put_file(client: Any, path: Path, bucket: str, key: str, content_type: str =
     return make_s3_uri(bucket, key)
 
 
-def open_store(boto: Any, endpoint: str, bucket: str) -> Any:
-    """obstore's client of a bucket, with the credentials of a boto3 session."""
-    from obstore.auth.boto3 import Boto3CredentialProvider
-    from obstore.store import S3Store
-
-    return S3Store(
-        bucket,
-        endpoint=endpoint,
-        virtual_hosted_style_request=False,
-        client_options={"allow_http": endpoint.startswith("http:")},
-        retry_config={"max_retries": 0},  # put_bytes has boto3 try again
-        credential_provider=Boto3CredentialProvider(boto),
-    )
-
-
-class Put(NamedTuple):
-    etag: str  # without the quotes
-    is_slowed: bool  # it took more than one try
-
-
-def put_bytes(client: Any, store: Any | None, content: bytes, bucket: str, key: str, content_type: str) -> Put:
-    """Write an object by obstore, whose client is compiled: of an upload near the server boto3's calls are most.
-
-    obstore tries once, if there is a store. Whatever hinders it, boto3 then meets, too: it tries again as it does
-    everywhere, and has AWS's own words where that does not help.
-    """
-    if store is not None:
-        import obstore
-
-        with contextlib.suppress(Exception):
-            attributes = {"Content-Type": content_type}
-            answer = obstore.put(store, key, content, attributes=attributes, use_multipart=False)
-            if answer["e_tag"]:
-                return Put(answer["e_tag"].strip('"'), False)
-    answer = client.put_object(Bucket=bucket, Key=key, Body=content, ContentType=content_type)
-    retried = answer["ResponseMetadata"].get("RetryAttempts", 0) > 0
-    return Put(answer["ETag"].strip('"'), retried or store is not None)
-
-
-def put_json(client: Any, value: Any, bucket: str, key: str, default: Callable[[Any], Any] | None = None) -> str:
-    """Write a JSON document; gives its s3:// address. `default` is that of json.dumps."""
+def put_json(client: Any, value: Any, bucket: str, key: str, default: Callable[[Any], Any] | None = None) -> S3Object:
+    """Write a JSON document. `default` is that of json.dumps."""
     body = json.dumps(value, separators=(",", ":"), default=default).encode()
     with explain_s3_errors(f"Writing s3://{bucket}/{key}"):
-        client.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json")
-    return make_s3_uri(bucket, key)
+        answer = client.put_object(Bucket=bucket, Key=key, Body=body, ContentType="application/json")
+    return S3Object(key, len(body), answer["ETag"].strip('"'))
 
 
 def read_json(client: Any, bucket: str, key: str) -> Any | None:

@@ -8,30 +8,34 @@
 Objects are prefix/{train,valid,test}/<class>/<image>; prefix/manifest.json is written when all of them are there.
 """
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dogbreed_cli.errors import DogbreedError
-from dogbreed_cli.image_files import ImageFile, OnProgress, Progress
-from dogbreed_cli.images import SPLITS, ImageFolder
+from dogbreed_cli.image_files import SPLITS, ImageFile, OnProgress, Progress
+from dogbreed_cli.object_store import put_bytes
 from dogbreed_cli.parallel import Pace, in_parallel
 from dogbreed_cli.storage import (
     S3Object,
     delete_objects,
     explain_s3_errors,
     join_key,
-    list_folder,
+    list_objects,
     make_s3_uri,
-    put_bytes,
     put_json,
     read_json,
 )
+
+if TYPE_CHECKING:
+    from dogbreed_cli.images import ImageFolder
 
 MANIFEST = "manifest.json"
 SCHEMA_VERSION = 1
@@ -66,13 +70,21 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """What stands below a data prefix; by default nothing."""
+
+    manifest: Manifest | None = None  # of a whole upload or one that was cut short
+    objects: Mapping[str, S3Object] = field(default_factory=dict)  # the images and the manifest, by whole key
+
+
+@dataclass(frozen=True, slots=True)
 class SyncPlan:
     """What a sync will do, as data; `known` are the images already there, by key below the prefix."""
 
     send: tuple[ImageFile, ...]
     known: dict[str, StoredImage]
     delete: tuple[str, ...]  # whole keys
-    manifest: Manifest | None  # what stands there now, complete or not
+    stored: Stored  # what stands there now
     is_current: bool  # nothing to do at all
 
 
@@ -83,32 +95,21 @@ class SyncResult:
     deleted: int
     bytes_sent: int
     seconds: float
+    objects: Mapping[str, S3Object] = field(default_factory=dict)  # what stands there now, as in Stored
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """What stands below a data prefix; by default nothing."""
+def choose_ours(objects: Iterable[S3Object], prefix: str) -> dict[str, S3Object]:
+    """Those that are an upload's, by whole key: what others put below the prefix is left alone."""
+    ours = tuple(join_key(prefix, part) + "/" for part in SPLITS)
+    manifest = join_key(prefix, MANIFEST)
+    return {item.key: item for item in objects if item.key.startswith(ours) or item.key == manifest}
 
-    manifest: Manifest | None = None  # of a whole upload or one that was cut short
-    objects: Mapping[str, S3Object] = field(default_factory=dict)  # in the splits, by whole key
 
-
-def find_stored(client: Any, bucket: str, prefix: str, store: Any | None = None) -> Stored:
-    """Four questions asked at once; `store` is that of list_folder. Raises DogbreedError."""
-
-    def ask(part: str) -> Manifest | list[S3Object] | None:
-        if part == MANIFEST:
-            return find_manifest(client, bucket, prefix)
-        return list_folder(client, store, bucket, join_key(prefix, part))
-
-    manifest: Manifest | None = None
-    objects: dict[str, S3Object] = {}
-    for answer in in_parallel(ask, (MANIFEST, *SPLITS), max_workers=4):
-        if isinstance(answer, list):
-            objects |= {found.key: found for found in answer}
-        else:
-            manifest = answer
-    return Stored(manifest, objects)
+def find_stored(client: Any, bucket: str, prefix: str, objects: Mapping[str, S3Object] | None = None) -> Stored:
+    """`objects` are those of `choose_ours`, where they have been listed already. Raises DogbreedError."""
+    if objects is None:
+        objects = choose_ours(list_objects(client, bucket, join_key(prefix) + "/"), prefix)
+    return Stored(find_manifest(client, bucket, prefix) if join_key(prefix, MANIFEST) in objects else None, objects)
 
 
 def plan_sync(folder: ImageFolder, stored: Stored, prefix: str) -> SyncPlan:
@@ -126,11 +127,12 @@ def plan_sync(folder: ImageFolder, stored: Stored, prefix: str) -> SyncPlan:
             known[image.key] = noted
         else:
             send.append(image)
+    wanted.add(join_key(prefix, MANIFEST))
     gone = tuple(key for key in stored.objects if key not in wanted)
     manifest = stored.manifest
     # A change of nothing but the seed or the order of work is none; the fingerprint stands for all that matters.
     noted_all = manifest is not None and manifest.complete and manifest.fingerprint == folder.fingerprint
-    return SyncPlan(tuple(send), known, gone, manifest, not send and not gone and noted_all)
+    return SyncPlan(tuple(send), known, gone, stored, not send and not gone and noted_all)
 
 
 def sync(
@@ -151,10 +153,11 @@ def sync(
     """
     started = time.monotonic()
     if plan.is_current:
-        return SyncResult(0, len(plan.known), 0, 0, time.monotonic() - started)
-    if plan.manifest and plan.manifest.complete and (plan.send or plan.delete):
+        return SyncResult(0, len(plan.known), 0, 0, time.monotonic() - started, plan.stored.objects)
+    before = plan.stored.manifest
+    if before and before.complete and (plan.send or plan.delete):
         # From here until the end the old manifest would describe data that is half changed.
-        _write_manifest(client, bucket, prefix, plan.manifest, complete=False)
+        _write_manifest(client, bucket, prefix, before, complete=False)
 
     stored = dict(plan.known)
     total_bytes = sum(image.size for image in plan.send)
@@ -175,8 +178,11 @@ def sync(
     created = datetime.now(UTC).isoformat(timespec="seconds")
     files = {image.key: stored[image.key] for image in folder.images}
     manifest = Manifest(folder.classes, folder.counts, folder.fingerprint, folder.seed, created, files)
-    _write_manifest(client, bucket, prefix, manifest, complete=True)
-    return SyncResult(len(plan.send), len(plan.known), len(plan.delete), total_bytes, time.monotonic() - started)
+    written = _write_manifest(client, bucket, prefix, manifest, complete=True)
+    there = [S3Object(join_key(prefix, key), one.size, one.etag) for key, one in files.items()]
+    objects = {one.key: one for one in (*there, written)}
+    seconds = time.monotonic() - started
+    return SyncResult(len(plan.send), len(plan.known), len(plan.delete), total_bytes, seconds, objects)
 
 
 def read_manifest(client: Any, bucket: str, prefix: str) -> Manifest | None:
@@ -217,7 +223,7 @@ def find_manifest(client: Any, bucket: str, prefix: str) -> Manifest | None:
         raise DogbreedError(f"{where} is no manifest of dogbreed.", f"{type(error).__name__}: {error}", fix) from error
 
 
-def _write_manifest(client: Any, bucket: str, prefix: str, manifest: Manifest, *, complete: bool) -> None:
+def _write_manifest(client: Any, bucket: str, prefix: str, manifest: Manifest, *, complete: bool) -> S3Object:
     # asdict goes deep: it would copy 100,000 entries at once, where json asks for one after the other.
     document = {**asdict(replace(manifest, files={})), "files": manifest.files, "complete": complete}
-    put_json(client, document, bucket, join_key(prefix, MANIFEST), default=asdict)
+    return put_json(client, document, bucket, join_key(prefix, MANIFEST), default=asdict)

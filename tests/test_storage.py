@@ -1,13 +1,12 @@
 """storage.py against an S3 server (moto) over HTTP: what is fetched, kept and deleted, and whose bucket it is."""
 
-import hashlib
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from uuid import uuid4
 
 import boto3
 import pytest
-from moto_server import count_requests, list_keys, open_client
+from moto_server import list_keys, open_client
 
 from dogbreed_cli import storage
 from dogbreed_cli.errors import AccessError, DogbreedError, UsageError
@@ -114,71 +113,3 @@ def test_addresses():
     for wrong in ("b/key", "https://b/key", "s3:///key"):
         with pytest.raises(UsageError):
             storage.parse_s3_uri(wrong)
-
-
-# ---- put_bytes: an object that obstore wrote is the one that boto3 would have, and boto3 steps in
-
-BODY = b"a dog" * 4000
-KEYS = [
-    "a/b c.jpg",
-    "a/\u00e9\u72ac.jpg",
-    "a/x#1?%.jpg",
-    "a/[{~}]'\"\\.jpg",
-    "a/*+&=;:,@!$().jpg",
-    "a//b.jpg",
-    "a/../b.jpg",
-]
-
-
-def open_store(endpoint: str, bucket: str):
-    boto = boto3.Session("test", "test", region_name="us-east-1")
-    return storage.open_store(boto, endpoint, bucket)
-
-
-@pytest.mark.parametrize("key", KEYS)
-def test_any_key_is_written_as_it_is(client, s3_endpoint, bucket, key: str) -> None:
-    put = storage.put_bytes(client, open_store(s3_endpoint, bucket), BODY, bucket, key, "image/jpeg")
-    assert put.etag == hashlib.md5(BODY, usedforsecurity=False).hexdigest()
-    assert [found["Key"] for found in client.list_objects_v2(Bucket=bucket)["Contents"]] == [key]
-    answer = client.get_object(Bucket=bucket, Key=key)
-    assert (answer["Body"].read(), answer["ContentType"]) == (BODY, "image/jpeg")
-
-
-def test_obstore_is_what_sends(client, s3_endpoint, bucket) -> None:
-    requests = count_requests(client)
-    put = storage.put_bytes(client, open_store(s3_endpoint, bucket), BODY, bucket, "a.jpg", "image/jpeg")
-    assert not requests and not put.is_slowed
-
-
-def test_boto3_sends_what_obstore_does_not_get_through(client, bucket) -> None:
-    put = storage.put_bytes(client, open_store("http://127.0.0.1:9", bucket), BODY, bucket, "a.jpg", "image/jpeg")
-    assert put.is_slowed
-    assert client.get_object(Bucket=bucket, Key="a.jpg")["Body"].read() == BODY
-
-
-def test_a_refusal_has_the_service_s_words(client, s3_endpoint) -> None:
-    with pytest.raises(DogbreedError, match=r"NoSuchBucket|does not exist"), storage.explain_s3_errors("Sending a.jpg"):
-        storage.put_bytes(
-            client, open_store(s3_endpoint, "nobodys-bucket"), BODY, "nobodys-bucket", "a.jpg", "image/jpeg"
-        )
-
-
-# ---- list_folder: what obstore lists is what boto3 would, and boto3 lists what obstore has no name for
-
-
-@pytest.mark.parametrize("odd", ["", "p/train/", "p/train/dog/", "p/train/a//b.jpg", "p/train/empty.jpg"])
-def test_a_folder_is_listed_as_it_is(client, s3_endpoint, bucket, odd: str) -> None:
-    for key in ("p/train/b c.jpg", "p/train/dog/\u00e9%20#.jpg", "p/trainer/no.jpg", "p/train"):
-        client.put_object(Bucket=bucket, Key=key, Body=b"a dog")
-    if odd:
-        client.put_object(Bucket=bucket, Key=odd, Body=b"" if odd.endswith(("/", "empty.jpg")) else b"a dog")
-    expected = list(storage.list_objects(client, bucket, "p/train/"))
-    requests = count_requests(client)
-    found = storage.list_folder(client, open_store(s3_endpoint, bucket), bucket, "p/train")
-    assert sorted(found, key=lambda item: item.key) == expected
-    assert bool(requests) == bool(odd)  # without an odd one boto3 was not asked
-
-
-def test_a_folder_that_is_not_there_is_empty(client, s3_endpoint, bucket) -> None:
-    assert storage.list_folder(client, open_store(s3_endpoint, bucket), bucket, "nothing") == []
-    assert storage.list_folder(client, None, bucket, "nothing") == []

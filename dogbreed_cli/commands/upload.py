@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from dogbreed_cli.console import human_size, human_time, table
-from dogbreed_cli.errors import UsageError, interrupted
+from dogbreed_cli.errors import DogbreedError, UsageError, interrupted
 from dogbreed_cli.masking import hide_source
 
 if TYPE_CHECKING:
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
 
     from dogbreed_cli.config import Config
     from dogbreed_cli.context import App
-    from dogbreed_cli.image_files import OnProgress, Progress
+    from dogbreed_cli.image_files import Listing, OnProgress, Progress
+    from dogbreed_cli.image_findings import Summary
     from dogbreed_cli.images import ImageFolder
+    from dogbreed_cli.session import Session
+    from dogbreed_cli.storage import S3Object
     from dogbreed_cli.sync import SyncPlan, SyncResult
 
 # Of the files of a finding, in the table; -v lists all, as do --json and the page.
@@ -55,37 +59,39 @@ def upload(app: App, source: str, strict: bool, report: Path, allow_private: boo
     split. It may be packed as .zip or .tar, and lie behind an https address. A second run reads and sends only what
     changed; one that was killed goes on where it stopped.
     """
-    from dogbreed_cli.data_report import write_data_report
+    from dogbreed_cli.image_files import list_candidates
+    from dogbreed_cli.receipts import Receipt, digest_folder, digest_place, find_receipt, receipt_file, write_receipt
     from dogbreed_cli.requests import data_prefix
-    from dogbreed_cli.storage import ensure_bucket, has_bucket
-    from dogbreed_cli.sync import Stored, find_stored, plan_sync, sync
+    from dogbreed_cli.sync import SyncResult
 
     config, console = app.config(), app.console
     name = hide_source(source)
     folder = find_folder(app, source, allow_private)
     session = app.session(config)
-    client, prefix = session.client("s3"), data_prefix(config)
-    is_there = has_bucket(client, session.bucket, session.region)
-    store = session.open_store(session.bucket)
-    with resumable(), ThreadPoolExecutor(1) as meanwhile:  # S3 lists what it has while the files are read
-        listing = meanwhile.submit(find_stored, client, session.bucket, prefix, store) if is_there else None
-        images = check(app, config, folder)
-    page = write_data_report(images, name, report).absolute()
-    show_findings(app, images)
-    console.note(f"findings and classes: {page}")
-    faults = [finding for finding in images.findings if finding.severity == "warning"]
-    if strict and faults:
-        raise UsageError(f"{len(faults)} findings in {name}", faults[0].message, "mend the data, or drop --strict")
-    plan = plan_sync(images, listing.result() if listing else Stored(), prefix)
-    if not plan.is_current:
-        show_plan(app, plan, session.bucket, prefix, is_there)
-        session.confirm_charge(yes)
-    if not is_there:
-        ensure_bucket(client, session.bucket, session.region)
-    with resumable(), console.progress_of_files("Sending") as show:
-        result = sync(client, images, plan, session.bucket, prefix, on_progress=by_bytes(show), store=store)
+    prefix = data_prefix(config)
     uri = f"s3://{session.bucket}/{prefix}"
-    console.result({**to_json(images, result, uri), "report": page}, describe(images, result, uri))
+    with resumable(), ThreadPoolExecutor(1) as meanwhile:  # S3 lists what it has while the files are looked at
+        listed = meanwhile.submit(list_place, session, prefix)
+        listing, images = list_candidates(folder), None
+        file, digest = receipt_file(folder, uri), digest_folder(listing, name, config.data)
+        receipt = find_receipt(file, digest)
+        if receipt is None or receipt.place != digest_place(listed.result() or {}):
+            from dogbreed_cli.data_report import render
+
+            images = check(app, config, folder, listing)
+            receipt = Receipt(digest, "", images.summary, render(images, name))
+        objects = listed.result()
+    page = write_page(report, receipt.page)
+    show_findings(app, receipt.summary)
+    console.note(f"findings and classes: {page}")
+    if strict and (faults := receipt.summary.warnings):
+        raise UsageError(f"{len(faults)} findings in {name}", faults[0].message, "mend the data, or drop --strict")
+    if images:
+        result = send(app, session, images, objects, prefix, yes)
+        write_receipt(file, replace(receipt, place=digest_place(result.objects)))
+    else:
+        result = SyncResult(0, sum(receipt.summary.counts.values()), 0, 0, 0.0)
+    console.result({**to_json(receipt.summary, result, uri), "report": page}, describe(receipt.summary, result, uri))
     console.note("next: dogbreed tune, or dogbreed train")
 
 
@@ -100,17 +106,17 @@ def resumable() -> Iterator[None]:
 
 def find_folder(app: App, source: str, allow_private: bool) -> Path:
     """The folder itself, or one in the cache folder with what the archive or the address holds."""
+    path = Path(source)
+    if path.is_dir():
+        return path
     from dogbreed_cli.archives import is_archive, unpack_once
     from dogbreed_cli.downloads import download
     from dogbreed_cli.image_files import no_folder
     from dogbreed_cli.pictures import allow_any_address, check_address
 
-    path = Path(source)
     if "://" in source:
         with app.console.progress("Fetching") as show:
             path = download(source, on_progress=show, check=allow_any_address if allow_private else check_address)
-    if path.is_dir():
-        return path
     if not path.exists():
         raise no_folder(path)
     if not is_archive(path):
@@ -120,7 +126,23 @@ def find_folder(app: App, source: str, allow_private: bool) -> Path:
         return unpack_once(path, on_progress=show)
 
 
-def check(app: App, config: Config, folder: Path) -> ImageFolder:
+def list_place(session: Session, prefix: str) -> dict[str, S3Object] | None:
+    """What an earlier upload left there; None where there is no bucket. boto3 is asked only where obstore fails."""
+    from dogbreed_cli.object_store import list_folder
+    from dogbreed_cli.storage import has_bucket, list_objects
+    from dogbreed_cli.sync import choose_ours
+
+    store = session.open_store(session.bucket)
+    found: Iterable[S3Object] | None = list_folder(store, prefix) if store else None
+    if found is None:
+        client = session.client("s3")
+        if not has_bucket(client, session.bucket, session.region):
+            return None
+        found = list_objects(client, session.bucket, f"{prefix}/")
+    return choose_ours(found, prefix)
+
+
+def check(app: App, config: Config, folder: Path, listing: Listing) -> ImageFolder:
     from dogbreed_cli.image_cache import ImageCache
     from dogbreed_cli.images import scan
 
@@ -132,10 +154,41 @@ def check(app: App, config: Config, folder: Path) -> ImageFolder:
             test_fraction=config.data.test_fraction,
             on_progress=by_bytes(show),
             cache=cache,
+            listing=listing,
         )
     if cache.trouble:
         app.console.warn(cache.trouble)
     return images
+
+
+def send(
+    app: App, session: Session, images: ImageFolder, objects: Mapping[str, S3Object] | None, prefix: str, yes: bool
+) -> SyncResult:
+    """Make the place what the folder is; `objects` are of list_place."""
+    from dogbreed_cli.storage import ensure_bucket
+    from dogbreed_cli.sync import Stored, find_stored, plan_sync, sync
+
+    client, bucket, is_there = session.client("s3"), session.bucket, objects is not None
+    stored = Stored() if objects is None else find_stored(client, bucket, prefix, objects)
+    plan = plan_sync(images, stored, prefix)
+    if not plan.is_current:
+        show_plan(app, plan, bucket, prefix, is_there)
+        session.confirm_charge(yes)
+    if not is_there:
+        ensure_bucket(client, bucket, session.region)
+    with resumable(), app.console.progress_of_files("Sending") as show:
+        return sync(client, images, plan, bucket, prefix, on_progress=by_bytes(show), store=session.open_store(bucket))
+
+
+def write_page(path: Path, text: str) -> Path:
+    from dogbreed_cli.whole_files import write_text
+
+    try:
+        return write_text(path, text).absolute()
+    except OSError as error:
+        raise DogbreedError(
+            f"The page cannot be written to {path}.", f"{error.strerror or error}.", "Name another file with --report."
+        ) from error
 
 
 def by_bytes(show: Callable[[int, int, str], None]) -> OnProgress:
@@ -148,23 +201,22 @@ def by_bytes(show: Callable[[int, int, str], None]) -> OnProgress:
     return tell
 
 
-def show_findings(app: App, images: ImageFolder) -> None:
+def show_findings(app: App, summary: Summary) -> None:
     """A table; with -q only what is wrong, in a line each."""
     if app.console.verbosity < 0:
-        for finding in images.findings:
-            if finding.severity == "warning":
-                app.console.warn(finding.message)
-    elif images.findings:
-        app.console.show(draw_findings(images))
-    for finding in images.findings:
+        for finding in summary.warnings:
+            app.console.warn(finding.message)
+    elif summary.findings:
+        app.console.show(draw_findings(summary))
+    for finding in summary.findings:
         for line in finding.files if app.console.verbosity > 0 else ():
             app.console.detail(f"  {finding.kind}: {line}")
 
 
-def draw_findings(images: ImageFolder) -> RenderableType:
+def draw_findings(summary: Summary) -> RenderableType:
     """The files stand below their finding: in a column of their own a narrow terminal would break their names."""
     rows = []
-    for finding in images.findings:
+    for finding in summary.findings:
         more = [f"and {len(finding.files) - NAMED} more"] if len(finding.files) > NAMED else []
         rows.append([finding.severity, finding.kind, "\n".join([finding.message, *finding.files[:NAMED], *more])])
     return table(["", "finding", "what"], rows)
@@ -177,14 +229,14 @@ def show_plan(app: App, plan: SyncPlan, bucket: str, prefix: str, is_there: bool
     app.console.note(f"s3://{bucket}/{prefix}: {sent}{removed}{made}")
 
 
-def to_json(images: ImageFolder, result: SyncResult, uri: str) -> dict[str, Any]:
+def to_json(summary: Summary, result: SyncResult, uri: str) -> dict[str, Any]:
     return {
         "data": uri,
-        "classes": list(images.classes),
-        "counts": images.counts,
-        "bytes": images.size,
-        "fingerprint": images.fingerprint,
-        "findings": list(images.findings),
+        "classes": list(summary.classes),
+        "counts": summary.counts,
+        "bytes": summary.size,
+        "fingerprint": summary.fingerprint,
+        "findings": list(summary.findings),
         "sent": result.sent,
         "unchanged": result.unchanged,
         "deleted": result.deleted,
@@ -193,9 +245,9 @@ def to_json(images: ImageFolder, result: SyncResult, uri: str) -> dict[str, Any]
     }
 
 
-def describe(images: ImageFolder, result: SyncResult, uri: str) -> Any:
+def describe(summary: Summary, result: SyncResult, uri: str) -> Any:
     from rich.console import Group
 
-    counts = table(["classes", *images.counts], [[str(len(images.classes)), *map(str, images.counts.values())]])
+    counts = table(["classes", *summary.counts], [[str(len(summary.classes)), *map(str, summary.counts.values())]])
     sent = f"sent {result.sent} images ({human_size(result.bytes_sent)}) in {human_time(result.seconds)}"
     return Group(counts, f"{uri}: {sent}, {result.unchanged} were there, {result.deleted} removed")

@@ -8,7 +8,6 @@ from xml.sax.saxutils import escape, quoteattr
 
 from dogbreed_cli.local.wire_text import parse_text, serialize_text
 
-
 _SPECIAL = re.compile("[&<>\r]")
 
 

@@ -24,7 +24,7 @@ from dogbreed_cli.report.metrics import ClassScore
 from dogbreed_cli.report.model_card import write_model_card
 from dogbreed_cli.report.page import render
 from dogbreed_cli.report.report import Report, to_json, to_plain
-from dogbreed_cli.whole_files import written_beside
+from dogbreed_cli.whole_files import write_text
 
 
 def write(report: Report, folder: Path) -> dict[str, Path]:
@@ -60,20 +60,13 @@ def to_json_text(document: Any) -> str:
 
 def write_files(folder: Path, texts: Mapping[str, str]) -> dict[str, Path]:
     try:
-        return {name: write_file(folder / name, text) for name, text in texts.items()}
+        return {name: write_text(folder / name, text) for name, text in texts.items()}
     except OSError as error:
         raise DogbreedError(
             f"The report cannot be written to {folder}.",
             f"{error.strerror or error}.",
             "Free space or rights there, or name another folder with --output.",
         ) from error
-
-
-def write_file(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with written_beside(path) as beside:
-        beside.write_text(text, encoding="utf-8", newline="")
-    return path
 
 
 def to_csv(row: type, rows: Iterable[Any]) -> str:
