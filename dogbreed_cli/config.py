@@ -156,7 +156,7 @@ def split_variable(variable: str) -> list[str]:
 
 
 def read_variable(variable: str, path: list[str]) -> Any:
-    """Its text; a table or a list stands in JSON."""
+    """Its text; a table or a list is written as JSON."""
     text, kind = os.environ[variable], Config
     for key in path:
         kind = kind_below(kind, key)
@@ -166,7 +166,7 @@ def read_variable(variable: str, path: list[str]) -> Any:
         return msgspec.json.decode(text, type=list) if is_list(kind) else text
     except (msgspec.DecodeError, UnicodeError):
         what, how = ("a table", "__KEY=VALUE") if is_table(kind) else ("a list", """='["...", "..."]'""")
-        why = f"{what} stands in JSON"
+        why = f"{what} is written as JSON"
         raise UsageError(f"{variable} in environment cannot be read", why, f"write {variable}{how}") from None
 
 

@@ -214,7 +214,7 @@ def test_the_file_is_named() -> None:
         ("DOGBREED_TRAIN__EPOCHS", "many", "train.epochs = 'many' in environment"),
         ("DOGBREED_TRAIN__EPOCHS", "", "train.epochs = '' in environment"),
         ("DOGBREED_TRAIN", "many", "DOGBREED_TRAIN in environment cannot be read"),
-        ("DOGBREED_TRAIN", "[1]", "DOGBREED_TRAIN in environment cannot be read a table stands in JSON"),
+        ("DOGBREED_TRAIN", "[1]", "DOGBREED_TRAIN in environment cannot be read a table is written as JSON"),
         ("DOGBREED_AWS__SUBNETS", "subnet-1", "write DOGBREED_AWS__SUBNETS='["),
         ("DOGBREED_TRAIN__SPOT", "maybe", "train.spot = 'maybe' in environment cannot be used must be true or false"),
         ("DOGBREED_PREFIX", "x", "unknown environment variable DOGBREED_PREFIX"),
