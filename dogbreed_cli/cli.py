@@ -1,6 +1,6 @@
 """The `dogbreed` command: global options, and the one place where errors become text and exit codes.
 
-Everything heavy (boto3, pydantic, rich) is imported by the function that uses it, so that `--help` answers at once.
+Everything heavy (boto3, msgspec, rich) is imported by the function that uses it, so that `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -100,6 +99,8 @@ class DogbreedGroup(click.Group):
             return getattr(import_module(f"dogbreed_cli.commands.{cmd_name}"), cmd_name)
         if ctx.resilient_parsing or cmd_name.startswith("-"):
             return None
+        from difflib import get_close_matches
+
         close = get_close_matches(cmd_name, self.list_commands(ctx), 1)
         raise click.UsageError(f"no command {cmd_name}" + (f": did you mean {close[0]}?" if close else ""), ctx)
 

@@ -8,17 +8,15 @@ Every key is explained, with AWS's own name for it, in config.example.toml.
 from __future__ import annotations
 
 import os
-import re
-import tomllib
-from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+import msgspec
 
 from dogbreed_cli.errors import UsageError
 from dogbreed_cli.hyperparameters import HYPERPARAMETERS
+from dogbreed_cli.kinds import find_mistakes, is_list, is_table, kind_below, kinds_of, read, read_numbers
 from dogbreed_cli.masking import MASK, SECRET_KEY, hide_urls, is_secret
 from dogbreed_cli.sections import (
     DEFAULT_RANGES,
@@ -30,7 +28,7 @@ from dogbreed_cli.sections import (
     Local,
     Model,
     Project,
-    Range,
+    Section,
     Train,
     Tune,
 )
@@ -42,10 +40,8 @@ RESERVED_ENV = {"DOGBREED_CONFIG", "DOGBREED_HOME", "DOGBREED_CACHE"}
 OPEN_TABLES = (("train", "environment"), ("aws", "tags"))
 
 
-class Config(BaseModel):
+class Config(Section, frozen=True):
     """All settings of one run. Make it with `load`, which knows where each value came from."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     target: Literal["local", "aws"] = "local"
     project: Project = Project()
@@ -91,10 +87,11 @@ def combine(sources: list[Layer]) -> Config:
     tune = merged.get("tune")
     if isinstance(tune, dict) and isinstance(tune.get("ranges"), dict):
         merged["tune"] = {**tune, "ranges": complete_ranges(tune["ranges"])}
+    merged = read_numbers(merged, Config)
     try:
-        config = Config(**merged)
-    except ValidationError as error:
-        raise explain(error, sources) from None
+        config: Config = read(merged, Config)
+    except msgspec.ValidationError:
+        raise explain(merged, sources) from None
     check_together(config)
     return config
 
@@ -123,6 +120,8 @@ def layers(file: Path | None, flags: Mapping[str, Any]) -> list[Layer]:
         raise UsageError(f"no config file {file}", fix=f"create it with `dogbreed --config {file} init`")
     file = file or Path("config.toml")
     if file.is_file():
+        import tomllib
+
         try:
             found.append((str(file), tomllib.loads(file.read_text(encoding="utf-8-sig"))))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -133,44 +132,46 @@ def layers(file: Path | None, flags: Mapping[str, Any]) -> list[Layer]:
 
 
 def read_environment() -> dict[str, Any]:
-    check_environment()
-    if not any(variable.upper().startswith(ENV_PREFIX) and variable not in RESERVED_ENV for variable in os.environ):
-        return {}
-    # It is slow to import: only where there is something to read.
-    from pydantic_settings import EnvSettingsSource
-    from pydantic_settings.exceptions import SettingsError
-
-    try:
-        found = EnvSettingsSource(Config, env_prefix=ENV_PREFIX, env_nested_delimiter="__")()  # type: ignore[arg-type]
-    except SettingsError as error:
-        field = re.search(r'field "(\w+)"', str(error))
-        variable = ENV_PREFIX + (field[1].upper() if field else "...")
-        why = "a section takes JSON, a list too" if field else str(error)
-        raise UsageError(f"{variable} in environment cannot be read", why, f"write {variable}__KEY=VALUE") from None
+    """The variables as a file would have them. Raises UsageError for what would otherwise be ignored in silence."""
+    found: dict[str, Any] = {}
+    ours = [name for name in os.environ if name.upper().startswith(ENV_PREFIX) and name.upper() not in RESERVED_ENV]
+    # DOGBREED_TRAIN first: DOGBREED_TRAIN__EPOCHS stands over it.
+    for variable in sorted(ours, key=lambda name: (name.count("__"), name)):
+        path = split_variable(variable)
+        if path[0] not in Config.__struct_fields__:
+            fix = suggest(path[0], Config.__struct_fields__)
+            raise UsageError(f"unknown environment variable {variable}", fix=fix)
+        found = merge(found, nest(path, read_variable(variable, path)))
     if isinstance(tune := found.get("tune"), dict) and isinstance(tune.get("ranges"), dict):
         # A shell allows no hyphen: DOGBREED_TUNE__RANGES__BATCH_SIZE__MAX.
         tune["ranges"] = {name.replace("_", "-"): span for name, span in tune["ranges"].items()}
-    for section, key in OPEN_TABLES:
-        # pydantic-settings lower-cases names: DOGBREED_TRAIN__ENVIRONMENT__HF_HOME.
-        beginning = f"{ENV_PREFIX}{section}__{key}__".upper()
-        table: Any = found[section].get(key) if isinstance(found.get(section), dict) else None
-        for variable in os.environ if isinstance(table, dict) else ():
-            if variable.upper().startswith(beginning):
-                name = variable[len(beginning) :]
-                table[name] = table.pop(name.lower(), os.environ[variable])
     return found
 
 
-def check_environment() -> None:
-    """A misspelt DOGBREED_TRIAN__EPOCHS would otherwise be ignored in silence."""
-    for variable in os.environ:
-        section = variable.removeprefix(ENV_PREFIX).lower().split("__")[0]
-        if variable.startswith(ENV_PREFIX) and variable not in RESERVED_ENV and section not in Config.model_fields:
-            raise UsageError(f"unknown environment variable {variable}", fix=suggest(section, Config.model_fields))
+def split_variable(variable: str) -> list[str]:
+    """The names in DOGBREED_TRAIN__EPOCHS, in lower case; the user's own as they stand."""
+    names = variable[len(ENV_PREFIX) :]
+    path = names.lower().split("__")
+    return [*path[:2], names.split("__", 2)[2]] if tuple(path[:2]) in OPEN_TABLES and len(path) > 2 else path
+
+
+def read_variable(variable: str, path: list[str]) -> Any:
+    """Its text; a table or a list is written as JSON."""
+    text, kind = os.environ[variable], Config
+    for key in path:
+        kind = kind_below(kind, key)
+    try:
+        if is_table(kind):
+            return msgspec.json.decode(text, type=dict)
+        return msgspec.json.decode(text, type=list) if is_list(kind) else text
+    except (msgspec.DecodeError, UnicodeError):
+        what, how = ("a table", "__KEY=VALUE") if is_table(kind) else ("a list", """='["...", "..."]'""")
+        why = f"{what} is written as JSON"
+        raise UsageError(f"{variable} in environment cannot be read", why, f"write {variable}{how}") from None
 
 
 def check_names(sources: list[Layer]) -> None:
-    """The names that pydantic does not check: those of the ranges."""
+    """The names that no type knows: those of the ranges."""
     for source, layer in sources:
         tune = layer.get("tune")
         ranges = tune.get("ranges") if isinstance(tune, Mapping) else None
@@ -203,8 +204,16 @@ def complete_ranges(ranges: Mapping[str, Any]) -> dict[str, Any]:
     return completed
 
 
+def nest(path: Iterable[str], value: Any) -> Any:
+    for key in reversed([*path]):
+        value = {key: value}
+    return value
+
+
 def parse_assignment(text: str) -> dict[str, Any]:
     """`train.epochs=3` -> {"train": {"epochs": 3}}. The value is TOML, or else a plain string."""
+    import tomllib
+
     path, equals, value = text.partition("=")
     if not equals or not path.strip():
         raise UsageError(f"--set {text} has no value", fix="write --set section.key=value")
@@ -212,9 +221,7 @@ def parse_assignment(text: str) -> dict[str, Any]:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         parsed = value
-    for key in reversed(path.strip().split(".")):
-        parsed = {key: parsed}
-    return parsed
+    return nest(path.strip().split("."), parsed)
 
 
 def origins(file: Path | None, flags: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
@@ -229,7 +236,7 @@ def origins(file: Path | None, flags: Mapping[str, Any]) -> Iterator[tuple[str, 
             shown = MASK if node and is_secret(path) else node
             yield ".".join(path), shown, source_of(path, sources) or "default"
 
-    return walk(config.model_dump(mode="json"), ())
+    return walk(msgspec.to_builtins(config, enc_hook=str), ())
 
 
 def source_of(path: tuple[Any, ...], sources: list[Layer]) -> str | None:
@@ -242,48 +249,32 @@ def source_of(path: tuple[Any, ...], sources: list[Layer]) -> str | None:
     return None
 
 
-def explain(error: ValidationError, sources: list[Layer]) -> UsageError:
-    """The first mistake as one message; the rest by number, since they often follow from it."""
-
-    def written(loc: tuple[Any, ...]) -> tuple[str, ...]:
-        # Past the key itself, pydantic's location also names union members and tuple indices.
-        path = tuple(str(part) for part in loc)
-        while len(path) > 1 and source_of(path, sources) is None:
-            path = path[:-1]
-        return path
-
-    problems = error.errors()
-    problem, path = problems[0], written(problems[0]["loc"])
-    same = [one for one in problems if written(one["loc"]) == path]  # the members of a union each have their say
+def explain(given: Mapping[str, Any], sources: list[Layer]) -> UsageError:
+    """The first mistake; others often follow from it."""
+    path, value, why, known = next(find_mistakes(given, Config))
     key, source = ".".join(path), source_of(path, sources) or "default"
-    rest = f" ({len(problems) - len(same)} more)" if len(problems) > len(same) else ""
-    if problem["type"] == "extra_forbidden":
-        section: Any = Config
-        for part in path[:-1]:
-            section = Range if section is Tune else section.model_fields[part].annotation
-            if section is Range:
-                break
-        known, place = section.model_fields, "".join(f"{part}." for part in path[:-1])
-        return UsageError(f"unknown key {key} in {source}{rest}", fix=suggest(path[-1], known, place))
-    why = "; or: ".join(dict.fromkeys(one["msg"].removeprefix("Value error, ") for one in same))
+    if known:
+        place = "".join(f"{part}." for part in path[:-1])
+        return UsageError(f"unknown key {key} in {source}", fix=suggest(path[-1], known, place))
+    if isinstance(value, bool):
+        why = f"true and false are no values for this key: it {why}"
     # `--set train=environment.HF_TOKEN=...` is a slip of one character.
-    unsure = path == SECRET_KEY[:1] and isinstance(problem["input"], str)
-    hidden = unsure or is_secret(path) or isinstance(problem["input"], (dict, list, BaseModel))
-    shown = "" if hidden else f" = {hide_urls(repr(problem['input']))}"
+    unsure = path == SECRET_KEY[:1] and isinstance(value, str)
+    hidden = unsure or is_secret(path) or isinstance(value, (dict, list, tuple))
+    shown = "" if hidden else f" = {hide_urls(repr(value))}"
     return UsageError(
-        f"{key}{shown} in {source} cannot be used{rest}",
-        why,
-        "`dogbreed init` writes a config.toml that explains every key",
+        f"{key}{shown} in {source} cannot be used", why, "`dogbreed init` writes a config.toml that explains every key"
     )
 
 
-def suggest(word: str, known: Mapping[str, Any], place: str = "") -> str:
+def suggest(word: str, known: Iterable[str], place: str = "") -> str:
     """A key like it, here (`place` is "train.") or, of that very name, in another section; else all allowed here."""
+    from difflib import get_close_matches
+
     close = [place + key for key in get_close_matches(word, known, 1)]
     close = close or [path for path in every_key() if path.endswith(f".{word}")]
     return f"did you mean {' or '.join(close)}?" if close else f"allowed are {', '.join(known)}"
 
 
 def every_key() -> list[str]:
-    sections: dict[str, Any] = {name: field.annotation for name, field in Config.model_fields.items()}
-    return [f"{name}.{key}" for name, kind in sections.items() for key in getattr(kind, "model_fields", ())]
+    return [f"{name}.{key}" for name, kind in kinds_of(Config).items() if is_table(kind) for key in kinds_of(kind)]

@@ -17,7 +17,7 @@ from typing import Any
 
 import botocore.session
 import matplotlib.pyplot
-import pydantic_settings
+import msgspec
 import rich.live
 import rich.progress
 import rich.table
@@ -26,7 +26,7 @@ import sklearn.metrics
 import dogbreed_cli
 from dogbreed_cli.cli import main
 
-PRELOADED = (botocore.session, matplotlib.pyplot, pydantic_settings, rich.live, rich.progress, rich.table, sklearn)
+PRELOADED = (botocore.session, matplotlib.pyplot, msgspec, rich.live, rich.progress, rich.table, sklearn)
 
 
 def import_all() -> None:

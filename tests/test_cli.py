@@ -23,7 +23,7 @@ from dogbreed_cli import errors
 from dogbreed_cli.cli import BESIDE, PIPELINE, cli, explain
 
 COMMANDS = [*PIPELINE, *BESIDE]
-HEAVY = {"boto3", "botocore", "pydantic", "pydantic_settings", "rich", "torch", "sagemaker", "optuna", "PIL", "numpy",
+HEAVY = {"boto3", "botocore", "msgspec", "pydantic", "rich", "torch", "sagemaker", "optuna", "PIL", "numpy",
          "sklearn", "matplotlib", "jinja2", "requests", "urllib3", "psutil", "platformdirs"}  # fmt: skip
 LEAVES: dict[type[errors.DogbreedError], int] = {
     errors.DogbreedError: 1,

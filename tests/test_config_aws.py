@@ -21,6 +21,7 @@ pytestmark = pytest.mark.usefixtures("folder")
         (("aws.tags={'AWS:x' = 'mine'}",), "reserved"),
         (("aws.tags={'Team' = 'a & b'}",), "aws.tags.Team"),
         (("aws.tags={'Team' = ''}",), "aws.tags.Team"),
+        (("aws.tags={'T&m' = 'a'}",), "aws.tags.T&m = 'T&m' in command line cannot be used must be a tag's name"),
         ((f"aws.subnets={['s-1'] * 17}", "aws.security_groups=['g-1']"), "aws.subnets"),
         (("aws.subnets=['s-1']", f"aws.security_groups={['g-1'] * 6}"), "aws.security_groups"),
         (("debugger.collections=[]",), "debugger.collections"),
@@ -52,9 +53,10 @@ def test_a_secret_in_a_wrong_environment_is_not_repeated() -> None:
 def test_names_in_open_tables_keep_their_case(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOGBREED_TRAIN__ENVIRONMENT__HF_HOME", "/tmp")
     monkeypatch.setenv("DOGBREED_TRAIN__ENVIRONMENT__lower_Case", "x")
+    monkeypatch.setenv("DOGBREED_TRAIN__ENVIRONMENT__A__B", "[1]")
     monkeypatch.setenv("DOGBREED_AWS__TAGS", '{"CostCenter": "dogs"}')
     config = settings(text="[train.environment]\nHF_HOME = '/data'\nMore = 'y'\n")
-    assert config.train.environment == {"HF_HOME": "/tmp", "lower_Case": "x", "More": "y"}
+    assert config.train.environment == {"HF_HOME": "/tmp", "lower_Case": "x", "A__B": "[1]", "More": "y"}
     assert config.aws.tags == {"CostCenter": "dogs"}
 
 

@@ -10,24 +10,25 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from pydantic import BaseModel
+from msgspec.structs import fields
 
 from dogbreed_cli.cli import cli
 from dogbreed_cli.config import Config, load, origins
+from dogbreed_cli.sections import Section
 
 EXAMPLE = Path(__file__).parent.parent / "config.example.toml"
 
 pytestmark = pytest.mark.usefixtures("folder")
 
 
-def keys(model: type[BaseModel], path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+def keys(model: type[Section], path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     """Every key of the model below its sections, without the open-ended ranges."""
     found: list[tuple[str, ...]] = []
-    for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            found += keys(field.annotation, (*path, name))
-        elif name != "ranges":
-            found.append((*path, name))
+    for field in fields(model):
+        if isinstance(field.type, type) and issubclass(field.type, Section):
+            found += keys(field.type, (*path, field.name))
+        elif field.name != "ranges":
+            found.append((*path, field.name))
     return found
 
 

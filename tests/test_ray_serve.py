@@ -27,6 +27,7 @@ from entrypoint_runs import ALONE, COLOURS, draw
 from dogbreed_cli.config import Config
 from dogbreed_cli.endpoint_requests import environment
 from dogbreed_cli.local import serving
+from dogbreed_cli.sections import Deploy
 
 PYTHON = os.environ.get("DOGBREED_CONTAINER_PYTHON") or (find_spec("ray") and find_spec("torch") and sys.executable)
 pytestmark = pytest.mark.skipif(not PYTHON, reason="no Ray")
@@ -67,7 +68,7 @@ def local(image_python: Path, folder: Path) -> Iterator[Endpoint]:
 @pytest.fixture(scope="module")
 def ray(folder: Path) -> Iterator[Endpoint]:
     """As soon as the image's /ping, which is Ray's /-/healthz, is green."""
-    (port,), sent = free_ports(1), environment(Config(deploy={"container": "ray"}))
+    (port,), sent = free_ports(1), environment(Config(deploy=Deploy(container="ray")))
     with tempfile.TemporaryDirectory(prefix="ray-") as short:  # Ray's sockets lie there, whose paths must be short
         process = subprocess.Popen(
             [str(PYTHON), "-c", START, str(port), short],
