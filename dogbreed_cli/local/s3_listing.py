@@ -47,12 +47,13 @@ class Listing:
     def _read_page(
         self, request: dict[str, Any], after: bytes, with_owner: bool
     ) -> tuple[list[dict[str, Any]], list[str], bytes | None]:
-        """(objects, common prefixes, where the next page goes on: None at the end)."""
+        """(objects, common prefixes, where the next page goes on: None at the end); keys as they are written there."""
         bucket, limit = request["Bucket"], min(request.get("MaxKeys", 1000), 1000)
         if limit < 0:
             raise AwsError("InvalidArgument", "Argument maxKeys must be an integer between 0 and 2147483647")
         folder = self.store.bucket(bucket)
         prefix, delimiter = request.get("Prefix", "").encode(), request.get("Delimiter", "").encode()
+        encode = _key_encoder(request)
         contents: list[dict[str, Any]] = []
         prefixes: list[str] = []
         last = b""
@@ -60,7 +61,7 @@ class Listing:
             if len(contents) + len(prefixes) >= limit:
                 return contents, prefixes, last if limit else None
             if path is None:
-                prefixes.append(key.decode())
+                prefixes.append(encode(key.decode()))
                 last = key + _PAST
                 continue
             try:
@@ -68,7 +69,7 @@ class Listing:
             except OSError:
                 continue  # deleted meanwhile
             found = {
-                "Key": key.decode(),
+                "Key": encode(key.decode()),
                 "LastModified": datetime.fromtimestamp(description.mtime_ns / 1e9, UTC),
                 "ETag": description.etag,
                 "Size": description.size,
@@ -89,8 +90,8 @@ class Listing:
             "MaxKeys": request.get("MaxKeys", 1000),
             "EncodingType": request.get("EncodingType"),
             "IsTruncated": is_truncated,
-            "Contents": [item | {"Key": encode(item["Key"])} for item in contents],
-            "CommonPrefixes": [{"Prefix": encode(prefix)} for prefix in prefixes],
+            "Contents": contents,
+            "CommonPrefixes": [{"Prefix": prefix} for prefix in prefixes],
         }
 
 

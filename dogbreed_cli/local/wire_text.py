@@ -41,6 +41,8 @@ def parse_time(value: str | int | float) -> datetime:
 
 
 def in_utc(moment: datetime) -> datetime:
+    if moment.tzinfo is UTC:
+        return moment
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
@@ -52,5 +54,5 @@ def serialize_time(moment: datetime | float, time_format: str) -> str | float:
         case "rfc822":
             return format_datetime(moment.replace(microsecond=0), usegmt=True)
         case "iso8601":
-            return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+            return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
     return round(moment.timestamp(), 3)

@@ -28,11 +28,12 @@ def serialize_xml(shape: Any, value: Any, name: str) -> str:
             entries = (serialize_xml(shape.key, k, key_name) + serialize_xml(shape.value, v, value_name)
                        for k, v in value.items())  # fmt: skip
             return _wrapped(name, flattened, [f"<{entry}>{both}</{entry}>" for both in entries])
-    text = serialize_text(shape, value, "iso8601")
-    if _SPECIAL.search(text):
-        # A carriage return would be read back as a newline; S3's keys may hold one.
-        text = escape(text, {"\r": "&#xD;"})
-    return f"<{name}>{text}</{name}>"
+    return f"<{name}>{_escape(serialize_text(shape, value, 'iso8601'))}</{name}>"
+
+
+def _escape(text: str) -> str:
+    # A carriage return would be read back as a newline; S3's keys may hold one.
+    return escape(text, {"\r": "&#xD;"}) if _SPECIAL.search(text) else text
 
 
 def _structure(shape: Any, value: dict[str, Any], name: str) -> str:
@@ -44,6 +45,8 @@ def _structure(shape: Any, value: dict[str, Any], name: str) -> str:
             continue
         if member.attribute:
             attributes += f" {member.attribute}={quoteattr(member_value)}"
+        elif isinstance(member_value, str):  # most are: a hot loop
+            children += f"<{member.element}>{_escape(member_value)}</{member.element}>"
         else:
             children += serialize_xml(member.shape, member_value, member.element)
     namespace = shape.serialization.get("xmlNamespace", {})
