@@ -20,7 +20,8 @@ from table import Row
 
 AWS = process.ROOT / ".venv" / "bin" / "aws"
 CLASSES = 20
-LEAST = {"first": 2, "unchanged": 5}  # times `aws s3 sync`
+# Times `aws s3 sync`. With keys in a file ours has to import boto3, which understands those files.
+LEAST = {"first": 2, "unchanged": 5, "unchanged, keys in ~/.aws": None}
 MOST_GROWTH = 2  # of the memory, from few files to a hundred times as many
 REGION = "us-east-1"
 
@@ -43,7 +44,8 @@ def measure(work, sizes):
         for number in range(sizes.rounds):
             for who, send in (("aws s3 sync", sync), ("ours", upload)):
                 for run in LEAST:
-                    seconds[run, who].append(send(server, folder, number).seconds)
+                    place = with_keys_in_file(server) if "keys in" in run else server
+                    seconds[run, who].append(send(place, folder, number).seconds)
         peaks = {count: upload(server, tiny(work, count), count).peak for count in sizes.many}
     return [*time_rows(seconds, f"{images.count(folder):,} files of {size / 1e3:.0f} kB"), *memory_rows(peaks)]
 
@@ -81,6 +83,13 @@ def serving(folder):
         server.wait()
 
 
+def with_keys_in_file(server):
+    file = server.folder / "credentials"
+    file.write_text("[default]\naws_access_key_id = local\naws_secret_access_key = local\n")
+    without = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
+    return server._replace(environment={**server.environment, **without, "AWS_SHARED_CREDENTIALS_FILE": str(file)})
+
+
 def sync(server, folder, number):
     bucket = f"aws-{number}"
     if not (server.folder / "home" / "s3" / bucket).exists():
@@ -115,7 +124,8 @@ def time_rows(seconds, what):
         times = median(theirs) / median(mine)
         ratios = [their / my for their, my in zip(theirs, mine, strict=True)]
         note = "start-up of the command counted; the ratio of medians decides"
-        rows.append(Row(f"times `aws s3 sync`, {run}", "ours", "x", ratios, note).must(f">= {least}", times >= least))
+        row = Row(f"times `aws s3 sync`, {run}", "ours", "x", ratios, note)
+        rows.append(row.must(f">= {least}", times >= least) if least else row)
     return rows
 
 
