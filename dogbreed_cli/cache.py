@@ -10,9 +10,11 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
+    if named := os.environ.get("DOGBREED_CACHE"):
+        return Path(named).absolute()
     from platformdirs import user_cache_path
 
-    return Path(os.environ.get("DOGBREED_CACHE") or user_cache_path("dogbreed")).absolute()
+    return user_cache_path("dogbreed").absolute()
 
 
 def forget_unused(store: Path, days: float) -> None:

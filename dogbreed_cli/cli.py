@@ -11,7 +11,6 @@ import io
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -146,6 +145,8 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> DogbreedErro
 
     if translated := aws_errors.explain(error):
         return translated
+    import traceback
+
     traceback.print_exception(error)
     return DogbreedError(f"{type(error).__name__}: {error}", "a bug in dogbreed", "report it with the traceback")
 

@@ -19,6 +19,8 @@ from dogbreed_cli.storage import S3Object, join_key
 if TYPE_CHECKING:
     import boto3
 
+    from dogbreed_cli.sections import Aws
+
 # What the environment may say of AWS for its keys to be understood without boto3. What anything else means (a profile,
 # FIPS endpoints, a bundle of certificates, AWS's own files), boto3 knows.
 UNDERSTOOD = {
@@ -38,7 +40,7 @@ UNDERSTOOD = {
 }
 
 
-def find_keys(environment: Mapping[str, str], region: str | None) -> dict[str, Any] | None:
+def find_keys(environment: Mapping[str, str], aws: Aws) -> dict[str, Any] | None:
     """Arguments of `open_store`, where the environment alone says all that boto3 would find: on CI, mostly.
 
     To import boto3 and to make a client takes longer than to see that a data set is uploaded already.
@@ -48,11 +50,13 @@ def find_keys(environment: Mapping[str, str], region: str | None) -> dict[str, A
         given.get("AWS_CONFIG_FILE", "~/.aws/config"),
         given.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
     )
-    region = region or given.get("AWS_DEFAULT_REGION")
+    region = aws.region or given.get("AWS_DEFAULT_REGION")
     endpoint = given.get("AWS_ENDPOINT_URL_S3") or given.get("AWS_ENDPOINT_URL") or ""
     if endpoint.startswith("http:"):
         given.pop("AWS_CA_BUNDLE", None)  # of no use there
-    if not region or not given.keys() <= UNDERSTOOD or any(Path(file).expanduser().exists() for file in files):
+    if aws.profile or not region or not given.keys() <= UNDERSTOOD:
+        return None
+    if any(Path(file).expanduser().exists() for file in files):
         return None
     if not {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= given.keys():
         return None
@@ -80,11 +84,11 @@ def open_store(bucket: str, endpoint: str, **credentials: Any) -> Any:
     )
 
 
-def open_store_of_session(bucket: str, endpoint: str, boto: boto3.Session) -> Any:
-    """With the credentials of a boto3 session, renewed as that does it."""
+def open_store_of_session(bucket: str, client: Any, boto: boto3.Session) -> Any:
+    """At the endpoint of a boto3 client, with the credentials of its session, renewed as that does it."""
     from obstore.auth.boto3 import Boto3CredentialProvider
 
-    return open_store(bucket, endpoint, credential_provider=Boto3CredentialProvider(boto))
+    return open_store(bucket, client.meta.endpoint_url, credential_provider=Boto3CredentialProvider(boto))
 
 
 def list_folder(store: Any, prefix: str) -> list[S3Object] | None:
@@ -96,7 +100,8 @@ def list_folder(store: Any, prefix: str) -> list[S3Object] | None:
     import obstore
 
     try:
-        pages = obstore.list(store, join_key(prefix) + "/", chunk_size=1000)
+        # Ten of S3's pages at once: between two of them Python's lock is waited for.
+        pages = obstore.list(store, join_key(prefix) + "/", chunk_size=10_000)
         found = [S3Object(item["path"], item["size"], str(item["e_tag"]).strip('"')) for page in pages for item in page]
     except Exception:
         return None

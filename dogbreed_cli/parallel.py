@@ -1,21 +1,55 @@
-"""Many small pieces of work at once, in threads, and how many of them at once.
+"""Work in threads: one piece meanwhile, or many small ones at once, and how many of them at once.
+
+listed = meanwhile(lambda: list_place(...))
+...
+listed()    # waits for it
 
 for answer in in_parallel(ask, questions, max_workers=8):    # as they come, in no order
     ...
 """
 
+from __future__ import annotations
+
 import itertools
+import threading
 import time
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 WINDOW = 8  # answers for each request in flight, until a rate is believed
 GAIN = 1.1  # times as fast: less is not worth twice as many requests in flight
+
+
+def meanwhile(work: Callable[[], R]) -> Callable[[], R]:
+    """Begin it in a thread. Gives what waits for its answer, or raises its error.
+
+    concurrent.futures could do it, but its import would delay what is begun by more than the rest of this.
+    """
+    answers: list[R] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            answers.append(work())
+        except BaseException as error:
+            errors.append(error)
+
+    def wait() -> R:
+        thread.join()
+        if errors:
+            raise errors[0]
+        return answers[0]
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return wait
 
 
 class Pace:
@@ -63,6 +97,8 @@ def in_parallel(
     The first error (or Ctrl-C) drops what has not begun and is raised as soon as what has begun is over. Where more is
     done with a result than to keep it, close this (contextlib.closing): an error there does not come here by itself.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     # Each future comes by itself: concurrent.futures.wait would go through all that are in flight for every result.
     done: SimpleQueue[Future[R]] = SimpleQueue()
     items, waiting = iter(items), 0

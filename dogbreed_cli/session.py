@@ -170,9 +170,9 @@ class AwsSession(Session):
         import boto3
         from botocore.exceptions import ProfileNotFound
 
-        profile, region = self.settings.aws.profile, self.settings.aws.region
+        aws = self.settings.aws
         try:
-            session = boto3.Session(profile_name=profile, region_name=region)
+            session = boto3.Session(profile_name=aws.profile, region_name=aws.region)
         except ProfileNotFound as error:
             raise AccessError("no such AWS profile", str(error), "set aws.profile to one of ~/.aws/config") from None
         if session.region_name is None:
@@ -197,10 +197,8 @@ class AwsSession(Session):
     def open_store(self, bucket: str) -> Any:
         from dogbreed_cli.object_store import find_keys, open_store, open_store_of_session
 
-        keys = None if self.settings.aws.profile else find_keys(os.environ, self.settings.aws.region)
-        if keys:
-            return open_store(bucket, **keys)
-        return open_store_of_session(bucket, self.client("s3").meta.endpoint_url, self.boto)
+        keys = find_keys(os.environ, self.settings.aws)
+        return open_store(bucket, **keys) if keys else open_store_of_session(bucket, self.client("s3"), self.boto)
 
     @cached_property
     def account(self) -> str:

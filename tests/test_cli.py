@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import statistics
 import subprocess
 import sys
 import time
@@ -94,8 +93,8 @@ def test_help_is_fast(tmp_path: Path) -> None:
         return time.perf_counter() - started
 
     measure()  # writes the bytecode
-    # The best of the first runs that is below: other work on the machine may only make it slower.
-    assert min(statistics.median(measure() for _ in range(5)) for _ in range(2)) < 0.2
+    # The best of ten: other work on the machine may only make it slower.
+    assert min(measure() for _ in range(10)) < 0.2
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -9,6 +9,7 @@ from moto_server import count_requests
 
 from dogbreed_cli import object_store, storage
 from dogbreed_cli.errors import DogbreedError
+from dogbreed_cli.sections import Aws
 
 # ---- put_bytes: an object that obstore wrote is the one that boto3 would have, and boto3 steps in
 
@@ -25,7 +26,8 @@ KEYS = [
 
 
 def open_store(endpoint: str, bucket: str):
-    return object_store.open_store_of_session(bucket, endpoint, boto3.Session("test", "test", region_name="us-east-1"))
+    boto = boto3.Session("test", "test", region_name="us-east-1")
+    return object_store.open_store_of_session(bucket, boto.client("s3", endpoint_url=endpoint), boto)
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -106,7 +108,7 @@ def set_only(monkeypatch, tmp_path):
     ],
 )
 def test_the_keys_are_those_that_boto3_finds(set_only, more: dict[str, str]) -> None:
-    found = object_store.find_keys(set_only(**ALONE, **more), None)
+    found = object_store.find_keys(set_only(**ALONE, **more), Aws())
     session = boto3.Session()
     keys = session.get_credentials().get_frozen_credentials()
     assert found == {
@@ -131,18 +133,23 @@ def test_the_keys_are_those_that_boto3_finds(set_only, more: dict[str, str]) -> 
     ],
 )
 def test_anything_else_is_for_boto3_to_understand(set_only, more: dict[str, str]) -> None:
-    assert object_store.find_keys(set_only(**{**ALONE, **more}), None) is None
+    assert object_store.find_keys(set_only(**{**ALONE, **more}), Aws()) is None
+
+
+def test_a_profile_is_for_boto3_to_find(set_only) -> None:
+    assert object_store.find_keys(set_only(**ALONE), Aws()) is not None
+    assert object_store.find_keys(set_only(**ALONE), Aws(profile="work")) is None
 
 
 @pytest.mark.parametrize("name", ["config", "credentials"])
 def test_a_file_of_aws_s_is_for_boto3_to_read(set_only, tmp_path, name: str) -> None:
     (tmp_path / ".aws").mkdir()
     (tmp_path / ".aws" / name).write_text("[default]\nendpoint_url = http://127.0.0.1:9000\n")
-    assert object_store.find_keys(set_only(**ALONE), None) is None
+    assert object_store.find_keys(set_only(**ALONE), Aws()) is None
 
 
 def test_a_store_with_keys_alone_reads_and_writes(set_only, s3_endpoint, client, bucket) -> None:
-    keys = object_store.find_keys(set_only(**ALONE, AWS_ENDPOINT_URL=s3_endpoint), "us-east-1")
+    keys = object_store.find_keys(set_only(**ALONE, AWS_ENDPOINT_URL=s3_endpoint), Aws(region="us-east-1"))
     store = object_store.open_store(bucket, **keys)
     assert not object_store.put_bytes(None, store, BODY, bucket, "p/a.jpg", "image/jpeg").is_slowed
     assert object_store.list_folder(store, "p") == list(storage.list_objects(client, bucket, "p/"))

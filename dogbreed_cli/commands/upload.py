@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import click
 from dogbreed_cli.console import human_size, human_time, table
 from dogbreed_cli.errors import DogbreedError, UsageError, interrupted
 from dogbreed_cli.masking import hide_source
+from dogbreed_cli.parallel import meanwhile
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -59,35 +59,47 @@ def upload(app: App, source: str, strict: bool, report: Path, allow_private: boo
     split. It may be packed as .zip or .tar, and lie behind an https address. A second run reads and sends only what
     changed; one that was killed goes on where it stopped.
     """
-    from dogbreed_cli.image_files import list_candidates
-    from dogbreed_cli.receipts import Receipt, digest_folder, digest_place, find_receipt, receipt_file, write_receipt
     from dogbreed_cli.requests import data_prefix
-    from dogbreed_cli.sync import SyncResult
 
     config, console = app.config(), app.console
     name = hide_source(source)
     folder = find_folder(app, source, allow_private)
     session = app.session(config)
-    prefix = data_prefix(config)
+    prefix, store = data_prefix(config), session.open_store(session.bucket)
     uri = f"s3://{session.bucket}/{prefix}"
-    with resumable(), ThreadPoolExecutor(1) as meanwhile:  # S3 lists what it has while the files are looked at
-        listed = meanwhile.submit(list_place, session, prefix)
+    with resumable():
+        listed = meanwhile(lambda: list_place(session, store, prefix))
+        # While S3 lists what it has: imports, too, also of what shows tables.
+        import rich.console
+        import rich.table  # noqa: F401
+
+        from dogbreed_cli.image_files import list_candidates
+        from dogbreed_cli.receipts import (
+            Receipt,
+            digest_folder,
+            digest_place,
+            find_receipt,
+            receipt_file,
+            write_receipt,
+        )
+        from dogbreed_cli.sync import SyncResult
+
         listing, images = list_candidates(folder), None
         file, digest = receipt_file(folder, uri), digest_folder(listing, name, config.data)
         receipt = find_receipt(file, digest)
-        if receipt is None or receipt.place != digest_place(listed.result() or {}):
+        if receipt is None or receipt.place != digest_place(listed() or {}):
             from dogbreed_cli.data_report import render
 
             images = check(app, config, folder, listing)
             receipt = Receipt(digest, "", images.summary, render(images, name))
-        objects = listed.result()
+        objects = listed()
     page = write_page(report, receipt.page)
     show_findings(app, receipt.summary)
     console.note(f"findings and classes: {page}")
     if strict and (faults := receipt.summary.warnings):
         raise UsageError(f"{len(faults)} findings in {name}", faults[0].message, "mend the data, or drop --strict")
     if images:
-        result = send(app, session, images, objects, prefix, yes)
+        result = send(app, session, store, images, objects, prefix, yes)
         write_receipt(file, replace(receipt, place=digest_place(result.objects)))
     else:
         result = SyncResult(0, sum(receipt.summary.counts.values()), 0, 0, 0.0)
@@ -126,14 +138,14 @@ def find_folder(app: App, source: str, allow_private: bool) -> Path:
         return unpack_once(path, on_progress=show)
 
 
-def list_place(session: Session, prefix: str) -> dict[str, S3Object] | None:
+def list_place(session: Session, store: Any | None, prefix: str) -> dict[str, S3Object] | None:
     """What an earlier upload left there; None where there is no bucket. boto3 is asked only where obstore fails."""
     from dogbreed_cli.object_store import list_folder
+
+    found: Iterable[S3Object] | None = list_folder(store, prefix) if store else None
     from dogbreed_cli.storage import has_bucket, list_objects
     from dogbreed_cli.sync import choose_ours
 
-    store = session.open_store(session.bucket)
-    found: Iterable[S3Object] | None = list_folder(store, prefix) if store else None
     if found is None:
         client = session.client("s3")
         if not has_bucket(client, session.bucket, session.region):
@@ -162,7 +174,13 @@ def check(app: App, config: Config, folder: Path, listing: Listing) -> ImageFold
 
 
 def send(
-    app: App, session: Session, images: ImageFolder, objects: Mapping[str, S3Object] | None, prefix: str, yes: bool
+    app: App,
+    session: Session,
+    store: Any | None,
+    images: ImageFolder,
+    objects: Mapping[str, S3Object] | None,
+    prefix: str,
+    yes: bool,
 ) -> SyncResult:
     """Make the place what the folder is; `objects` are of list_place."""
     from dogbreed_cli.storage import ensure_bucket
@@ -177,7 +195,7 @@ def send(
     if not is_there:
         ensure_bucket(client, bucket, session.region)
     with resumable(), app.console.progress_of_files("Sending") as show:
-        return sync(client, images, plan, bucket, prefix, on_progress=by_bytes(show), store=session.open_store(bucket))
+        return sync(client, images, plan, bucket, prefix, on_progress=by_bytes(show), store=store)
 
 
 def write_page(path: Path, text: str) -> Path:
