@@ -3,11 +3,11 @@
 import json
 import math
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 from entrypoint_runs import ALONE, COLOURS, EPOCHS, find, read_csv, run_toolkit
+from forked import run_forked_python
 from PIL import Image
 
 INSPECT = Path(__file__).with_name("inspect_job.py")
@@ -144,15 +144,7 @@ def odd_images(images):
 @pytest.fixture(scope="module")
 def inspected(image_python, job, images, odd_images):
     base, _ = job
-    done = subprocess.run(
-        [image_python, str(INSPECT), str(base), str(images)],
-        env=ALONE,
-        cwd=base,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = run_forked_python(image_python, INSPECT, base, images, env=ALONE, cwd=base)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
