@@ -18,10 +18,12 @@ from uuid import uuid4
 
 import psutil
 import pytest
+import read_once  # noqa: F401
 from click.testing import CliRunner
 from entrypoint_runs import draw_images
 from forked import build_warm_image, run_forked_python
 from json_documents import check_document
+from slowest_first import pytest_collection_modifyitems as pytest_collection_modifyitems
 
 from dogbreed_cli.breeds import draw_breeds
 from dogbreed_cli.cli import cli
@@ -187,7 +189,7 @@ def dogbreed(tmp_path: Path) -> Forked:
 def project(dogs: Path, warm_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dogbreed]:
     """A folder with the dogs uploaded, and no debugger, whose import takes a second; all that runs there is ended."""
     settings = {"DOGBREED_DEBUGGER__ENABLED": "false", "DOGBREED_LOCAL__PYTHON": str(warm_python)}
-    dogbreed = Forked(tmp_path_factory.mktemp("project"), settings)
+    dogbreed = Forked(tmp_path_factory.mktemp("project"), {**settings, "DOGBREED_MODEL__IMAGE_SIZE": "32"})
     dogbreed.run("upload", str(dogs))
     yield dogbreed
     dogbreed.run("teardown", "--yes")

@@ -23,7 +23,7 @@ COLOURS = {
     "004.Dalmatian": (220, 210, 90),
 }
 EPOCHS = 12  # enough to learn the colours
-COMMON = ["--backbone", "resnet18", "--image-size", "64"]
+COMMON = ["--backbone", "resnet18", "--image-size", "32"]
 # One thread: on a busy machine OpenMP's threads wait for each other many times longer than this small network takes.
 ALONE = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
 

@@ -12,6 +12,7 @@ import atexit
 import contextlib
 import fcntl
 import gc
+import io
 import json
 import os
 import pkgutil
@@ -20,7 +21,6 @@ import select
 import signal
 import socket
 import sys
-import termios
 import threading
 import traceback
 from importlib import import_module
@@ -82,16 +82,15 @@ def become(request, descriptors):
     for number, descriptor in zip(request["descriptors"], high, strict=True):
         os.dup2(descriptor, number)
         os.close(descriptor)
-    if os.isatty(0):
-        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])
     encoding = request.get("encoding", "utf-8")
     sys.executable = request.get("python", sys.executable)
     sys.stdin = sys.__stdin__ = os.fdopen(0, encoding=encoding, closefd=False)
-    sys.stdout = sys.__stdout__ = os.fdopen(1, "w", encoding=encoding, closefd=False)
-    sys.stdout.reconfigure(write_through=bool(os.environ.get("PYTHONUNBUFFERED")))
+    unbuffered = bool(os.environ.get("PYTHONUNBUFFERED"))
+    output = os.fdopen(1, "wb", 0 if unbuffered else -1, closefd=False)
+    sys.stdout = sys.__stdout__ = io.TextIOWrapper(output, encoding, write_through=unbuffered)
     sys.stderr = sys.__stderr__ = os.fdopen(2, "w", 1, encoding=encoding, errors="backslashreplace", closefd=False)
     if "numpy" in sys.modules:  # Python's own generator does it by itself
         sys.modules["numpy"].random.seed()
@@ -132,9 +131,9 @@ def run(arguments):
 
 
 if __name__ == "__main__":
-    del sys.path[0]  # where tests lie
     address, *names = sys.argv[1:]
     import_modules(names)
+    del sys.path[0]  # where tests lie
     gc.collect()
     gc.freeze()  # so that no collection in a fork copies the pages of all these objects
     with socket.socket(socket.AF_UNIX) as listening:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -21,7 +22,7 @@ SERVER = Path(__file__).with_name("fork_server.py")
 # What `dogbreed` imports when it needs it.
 COMMANDS = (
     "dogbreed_cli.*", "boto3", "botocore.session", "matplotlib.pyplot", "obstore", "pydantic_settings", "rich.live",
-    "rich.progress", "rich.table", "sagemaker.core.resources", "sklearn.metrics",
+    "rich.progress", "rich.table", "sagemaker.core.resources", "sklearn.metrics", "read_once",
 )  # fmt: skip
 # What trainings and endpoints import, torch._dynamo with the first optimizer; but for what a test wants not imported.
 TRAINING = (
@@ -74,6 +75,11 @@ class Forks:
             return int(answers.readline())
 
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As a shell has it for what it starts in the background; and all that tests start would ignore it, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @functools.cache
 def forks_of(python: str) -> Forks:
     return Forks(python, COMMANDS if python == sys.executable else TRAINING)
@@ -102,10 +108,10 @@ def run_forked_python(
     return subprocess.CompletedProcess([str(python), *arguments], code, *said)
 
 
-# ---- a container image whose programs start at once
+# ---- programs that others start, and that start at once
 
-# What stands for the image's interpreter: it hands all it was given to the process that forks, and ends as its fork.
-INTERPRETER = """#!{python} -IS
+# It hands all it was given to the process that forks, and ends as its fork does.
+STARTER = """#!{python} -IS
 import fcntl, json, os, signal, socket, sys
 
 def is_passed_on(descriptor):
@@ -117,9 +123,8 @@ def is_passed_on(descriptor):
 forwarded = {{signal.SIGTERM, signal.SIGINT, signal.SIGHUP}}
 signal.pthread_sigmask(signal.SIG_BLOCK, forwarded)
 descriptors = sorted(filter(is_passed_on, map(int, os.listdir("/proc/self/fd"))))
-request = dict(
-    arguments=sys.argv[1:], folder=os.getcwd(), environment=dict(os.environ), descriptors=descriptors, python=__file__
-)
+request = dict({given!r}, folder=os.getcwd(), environment=dict(os.environ), descriptors=descriptors)
+request["arguments"] = request["arguments"] + sys.argv[1:]
 connection = socket.socket(socket.AF_UNIX)
 connection.connect({address!r})
 socket.send_fds(connection, [b" "], descriptors)
@@ -139,10 +144,18 @@ os._exit(code)
 
 def build_warm_image(python: Path, folder: Path) -> Path:
     """An interpreter like `python`, except that its programs begin with torch imported. They are killed with it."""
-    forks = forks_of(str(python))
+    return write_starter(folder / "bin" / "python", str(python), arguments=[], python=str(folder / "bin" / "python"))
+
+
+def build_forked_command(folder: Path) -> Path:
+    """A `dogbreed` for a shell, with everything imported."""
+    return write_starter(folder / "bin" / "dogbreed", sys.executable, arguments=["-m", "dogbreed_cli"])
+
+
+def write_starter(path: Path, interpreter: str, **given: Any) -> Path:
+    forks = forks_of(interpreter)
     forks.connect().close()
-    (folder / "bin").mkdir(parents=True)
-    interpreter = folder / "bin" / "python"
-    interpreter.write_text(INTERPRETER.format(python=sys.executable, address=forks.address))
-    interpreter.chmod(0o755)
-    return interpreter
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(STARTER.format(python=sys.executable, address=forks.address, given=given))
+    path.chmod(0o755)
+    return path

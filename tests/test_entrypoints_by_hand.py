@@ -6,10 +6,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from entrypoint_runs import ALONE, COLOURS, COMMON, ENTRYPOINTS, EPOCHS, channels, find
+from entrypoint_runs import ALONE, COLOURS, ENTRYPOINTS, EPOCHS, channels, find
 from forked import run_forked_python
 
 BY_HAND = Path(__file__).with_name("train_by_hand.py")
+COMMON = ["--backbone", "resnet18", "--image-size", "64"]
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from conftest import Dogbreed, Forked, processes_of, read_until
 
 from dogbreed_cli.local import Home, connect
 
-ON = {"DOGBREED_DEBUGGER__ENABLED": "false", "DOGBREED_FEATURES__ENABLED": "true"}
+ON = {"DOGBREED_DEBUGGER__ENABLED": "false", "DOGBREED_FEATURES__ENABLED": "true", "DOGBREED_MODEL__IMAGE_SIZE": "32"}
 
 
 @pytest.fixture(scope="module")
