@@ -18,7 +18,6 @@ from uuid import uuid4
 
 import psutil
 import pytest
-import read_once  # noqa: F401
 from click.testing import CliRunner
 from entrypoint_runs import draw_images
 from forked import build_warm_image, run_forked_python

@@ -56,17 +56,22 @@ def keep(asked):
     """Start the program, and tell how it ended."""
     text, descriptors, _, _ = socket.recv_fds(asked, 1 << 16, 16)
     while not text.endswith(b"\n"):
-        text += asked.recv(1 << 16) or sys.exit("nobody asks any more")
+        text += asked.recv(1 << 16) or os._exit(0)  # nobody asks any more
     request = json.loads(text)
+    ended, end = os.pipe()  # a byte comes when the program has ended
+    os.set_blocking(end, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(end)
     program = os.fork()
     if program == 0:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         asked.close()
         become(request, descriptors)
     for descriptor in descriptors:
         os.close(descriptor)
     with contextlib.suppress(OSError):  # nobody waits any more
         asked.sendall(b"%d\n" % program)
-        ended = os.pidfd_open(program)
         if ended not in select.select([asked, ended], [], [])[0]:
             os.killpg(program, signal.SIGKILL)
         asked.sendall(b"%d\n" % os.waitstatus_to_exitcode(os.waitpid(program, 0)[1]))

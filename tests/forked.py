@@ -22,7 +22,7 @@ SERVER = Path(__file__).with_name("fork_server.py")
 # What `dogbreed` imports when it needs it.
 COMMANDS = (
     "dogbreed_cli.*", "boto3", "botocore.session", "matplotlib.pyplot", "obstore", "pydantic_settings", "rich.live",
-    "rich.progress", "rich.table", "sagemaker.core.resources", "sklearn.metrics", "read_once",
+    "rich.progress", "rich.table", "sagemaker.core.resources", "sklearn.metrics",
 )  # fmt: skip
 # What trainings and endpoints import, torch._dynamo with the first optimizer; but for what a test wants not imported.
 TRAINING = (
@@ -122,7 +122,7 @@ def is_passed_on(descriptor):
 
 forwarded = {{signal.SIGTERM, signal.SIGINT, signal.SIGHUP}}
 signal.pthread_sigmask(signal.SIG_BLOCK, forwarded)
-descriptors = sorted(filter(is_passed_on, map(int, os.listdir("/proc/self/fd"))))
+descriptors = sorted(filter(is_passed_on, map(int, os.listdir("/dev/fd"))))
 request = dict({given!r}, folder=os.getcwd(), environment=dict(os.environ), descriptors=descriptors)
 request["arguments"] = request["arguments"] + sys.argv[1:]
 connection = socket.socket(socket.AF_UNIX)
