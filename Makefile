@@ -9,10 +9,10 @@ BIN := .venv/bin
 UV := $(BIN)/uv
 RESOLVE := $(UV) pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-annotate \
   --custom-compile-command "make lock"
-# A file's tests share what they set up, so a file stays with one worker.
+# A file's tests share what they set up, so a file stays with one worker; tests/slowest_first.py says which it takes next.
 # Three at once on two cores: tests wait a lot. Where modules must not be kept compiled, every process that a test starts
 # would compile all of them anew.
-TEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest --numprocesses 3 --dist loadfile
+TEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: setup demo test check check-containers bench lock clean
 

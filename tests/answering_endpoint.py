@@ -18,6 +18,7 @@ from typing import Any
 
 from conftest import wait_for
 from entrypoint_runs import ALONE, COLOURS, ENTRYPOINTS
+from forked import run_forked_python
 
 from dogbreed_cli.local.serving import APP, environment
 
@@ -51,15 +52,8 @@ model.save_model(folder, network.state_dict(), description)
 
 def make_model(python: Path, folder: Path, channel: Path) -> dict[str, dict[str, float]]:
     """Write the model into `folder`. {a picture's path in the channel: {class: its probability}}."""
-    done = subprocess.run(
-        [python, "-c", MAKE, ENTRYPOINTS, folder, channel],
-        env=ALONE,
-        input=json.dumps(list(COLOURS)),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    classes = json.dumps(list(COLOURS)).encode()
+    done = run_forked_python(python, "-c", MAKE, ENTRYPOINTS, folder, channel, env=ALONE, stdin=classes)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

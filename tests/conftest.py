@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ import psutil
 import pytest
 from click.testing import CliRunner
 from entrypoint_runs import draw_images
+from forked import build_warm_image, run_forked_python
 from json_documents import check_document
+from slowest_first import pytest_collection_modifyitems as pytest_collection_modifyitems
 
 from dogbreed_cli.breeds import draw_breeds
 from dogbreed_cli.cli import cli
@@ -66,36 +68,35 @@ class Dogbreed:
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            self.command(*arguments),
-            cwd=self.folder,
-            env=clean_environment(**{**SMALL, **self.environment}),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            **options,
-        )
+            self.command(*arguments), cwd=self.folder, env=clean_environment(**{**SMALL, **self.environment}),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
+        )  # fmt: skip
 
     def run(self, *arguments: str, code: int = 0, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
         """Fails the test, with both outputs, unless the exit code is `code`."""
-        done = subprocess.run(
-            self.command(*arguments),
-            cwd=self.folder,
-            env=clean_environment(**{**SMALL, **self.environment}),
-            input=stdin,
-            capture_output=True,
-            timeout=300,
-        )
-        result = subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+        result = self.call(arguments, clean_environment(**{**SMALL, **self.environment}), stdin)
         assert result.returncode == code, f"{arguments}\n{result.stdout}\n{result.stderr}"
         assert PLANTED not in result.stdout + result.stderr, "a secret is shown"
         return result
+
+    def call(self, arguments: Sequence[str], env: dict[str, str], stdin: bytes) -> subprocess.CompletedProcess[str]:
+        command, cwd = self.command(*arguments), self.folder
+        done = subprocess.run(command, cwd=cwd, env=env, input=stdin, capture_output=True, timeout=300)
+        return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
     def json(self, *arguments: str, code: int = 0) -> dict[str, Any]:
         """The one JSON document on stdout, which is as docs/json-schema/ says."""
         document = json.loads(self.run("--json", *arguments, code=code).stdout)
         check_document(arguments, document)
         return document
+
+
+@dataclass(frozen=True)
+class Forked(Dogbreed):
+    """The same in forks of one process, which imports boto3 and SageMaker's SDK once for many commands."""
+
+    def call(self, arguments: Sequence[str], env: dict[str, str], stdin: bytes) -> subprocess.CompletedProcess[str]:
+        return run_forked_python(*self.command(*arguments), cwd=self.folder, env=env, stdin=stdin)
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,12 @@ def image_python() -> Path:
 
 
 @pytest.fixture(scope="session")
+def warm_python(image_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, but torch is imported already when it starts: for jobs that are not what a test is about."""
+    return build_warm_image(image_python, tmp_path_factory.mktemp("warm"))
+
+
+@pytest.fixture(scope="session")
 def dogs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six breeds, 64 pixels: 16 training, 6 validation and 6 test pictures each."""
     folder = tmp_path_factory.mktemp("dogs")
@@ -173,14 +180,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def dogbreed(tmp_path: Path) -> Dogbreed:
-    return Dogbreed(tmp_path)
+def dogbreed(tmp_path: Path) -> Forked:
+    return Forked(tmp_path)
 
 
 @pytest.fixture(scope="module")
-def project(dogs: Path, image_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dogbreed]:
+def project(dogs: Path, warm_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dogbreed]:
     """A folder with the dogs uploaded, and no debugger, whose import takes a second; all that runs there is ended."""
-    dogbreed = Dogbreed(tmp_path_factory.mktemp("project"), {"DOGBREED_DEBUGGER__ENABLED": "false"})
+    settings = {"DOGBREED_DEBUGGER__ENABLED": "false", "DOGBREED_LOCAL__PYTHON": str(warm_python)}
+    dogbreed = Forked(tmp_path_factory.mktemp("project"), {**settings, "DOGBREED_MODEL__IMAGE_SIZE": "32"})
     dogbreed.run("upload", str(dogs))
     yield dogbreed
     dogbreed.run("teardown", "--yes")

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from forked import run_forked_python
 from PIL import Image, ImageDraw
 
 from dogbreed_cli.local.training import START_TOOLKIT
@@ -22,7 +23,7 @@ COLOURS = {
     "004.Dalmatian": (220, 210, 90),
 }
 EPOCHS = 12  # enough to learn the colours
-COMMON = ["--backbone", "resnet18", "--image-size", "64"]
+COMMON = ["--backbone", "resnet18", "--image-size", "32"]
 # One thread: on a busy machine OpenMP's threads wait for each other many times longer than this small network takes.
 ALONE = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
 
@@ -62,14 +63,8 @@ def channels(root):
 
 def run_forked(python, out, plan):
     """({name: exit codes}, `out`), which has <name>.log, <name>/model and <name>/output of each run of the plan."""
-    done = subprocess.run(
-        [python, str(FORK), str(ENTRYPOINTS), str(out), json.dumps(plan)],
-        env=ALONE | {"SAGEMAKER_BASE_DIR": str(out)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    arguments = (FORK, ENTRYPOINTS, out, json.dumps(plan))
+    done = run_forked_python(python, *arguments, env=ALONE | {"SAGEMAKER_BASE_DIR": str(out)})
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1]), out
 

@@ -17,7 +17,7 @@ from checked_account import (
     only,
     settings,
 )
-from conftest import Dogbreed
+from conftest import Forked
 
 from dogbreed_cli import checks, policies
 from dogbreed_cli.checks import Check
@@ -31,7 +31,7 @@ from dogbreed_cli.session import open_session
 
 
 def test_when_all_is_well(account_environment: dict[str, str], folder: Path) -> None:
-    document = Dogbreed(folder, account_environment).json("check")
+    document = Forked(folder, account_environment).json("check")
     assert set(document) == {"schema_version", "checks"}
     lines = document["checks"]
     assert [line["name"] for line in lines] == NAMES
@@ -44,7 +44,7 @@ def test_when_all_is_well(account_environment: dict[str, str], folder: Path) -> 
 
 def test_without_credentials_the_rest_is_still_said(account_environment: dict[str, str], folder: Path) -> None:
     without = {key: value for key, value in account_environment.items() if "KEY" not in key}
-    done = Dogbreed(folder, without).run("check", code=4)
+    done = Forked(folder, without).run("check", code=4)
     assert "no AWS credentials" in done.stdout and "fix:" in done.stdout
     for name in ("role", "permissions", "bucket", "data", "quotas"):
         assert f"{name} " in done.stdout

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from entrypoint_runs import ALONE, ENTRYPOINTS, channels, run_forked, said
+from forked import run_forked_python
 
 READ = Path(__file__).with_name("read_trials.py")
 EPOCHS = 3
@@ -88,10 +89,7 @@ def runs(python, images, tmp_path_factory):
 def tensors(python, runs):
     """{name of a run: what smdebug reads}."""
     folders = [path for path in sorted(runs[1].glob("*/output/debug-output")) if path.is_dir()]
-    done = subprocess.run(
-        [python, str(READ), *map(str, folders)],
-        env=ALONE | {"PYTHONPATH": str(ENTRYPOINTS)}, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+    done = run_forked_python(python, READ, *folders, env=ALONE | {"PYTHONPATH": str(ENTRYPOINTS)})
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     return {folder.parents[1].name: found[str(folder)] for folder in folders}
@@ -221,10 +219,7 @@ def test_how_often_and_how_much(python):
         [["--debug-collections", "gradients", "--debug-save-interval", "7", "--debug-reductions", "abs_l1,std"],
          [2, 1, 1], head],
     ]  # fmt: skip
-    done = subprocess.run(
-        [python, "-c", PLANS, json.dumps(asked)],
-        env=ALONE | {"PYTHONPATH": str(ENTRYPOINTS)}, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    done = run_forked_python(python, "-c", PLANS, json.dumps(asked), env=ALONE | {"PYTHONPATH": str(ENTRYPOINTS)})
     assert done.returncode == 0, done.stderr
     whole, reduced, own = map(json.loads, done.stdout.splitlines())
     assert whole["losses"] == {"train.save_interval": "40", "eval.save_interval": "27"}

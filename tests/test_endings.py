@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import Dogbreed, clean_environment, read_until, wait_for
+from conftest import Dogbreed, Forked, clean_environment, read_until, wait_for
 from failing_aws import failing_aws
 from json_documents import check_document, schemas
 from serving_machine import add_training_job, document, invoke, serving_image, trained_in
@@ -73,7 +73,7 @@ def test_a_model_that_is_not_good_enough(tmp_path: Path, tmp_path_factory: pytes
 def test_access_and_quotas(status: int, kind: str, code: int, tmp_path: Path) -> None:
     with failing_aws() as aws:
         aws.status, aws.code = status, kind
-        assert Dogbreed(tmp_path, on_aws(aws.url)).json("status", code=code)["code"] == code
+        assert Forked(tmp_path, on_aws(aws.url)).json("status", code=code)["code"] == code
 
 
 def test_a_failed_job_and_a_wait_that_is_over(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

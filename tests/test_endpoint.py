@@ -84,8 +84,8 @@ def wanted(image_python: Path, pictures: Path, tmp_path_factory: pytest.TempPath
 
 
 @pytest.fixture(scope="module")
-def endpoint(image_python: Path, wanted: tuple[Path, Predictions]) -> Iterator[Endpoint]:
-    with serve_model(image_python, wanted[0]) as endpoint:
+def endpoint(warm_python: Path, wanted: tuple[Path, Predictions]) -> Iterator[Endpoint]:
+    with serve_model(warm_python, wanted[0]) as endpoint:
         yield endpoint
 
 

@@ -78,13 +78,13 @@ headers = st.fixed_dictionaries(
 
 
 @pytest.fixture(scope="module")
-def endpoint(image_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+def endpoint(image_python: Path, warm_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     folder, rng = tmp_path_factory.mktemp("fuzz"), random.Random(0)
     for label in COLOURS:
         (folder / "pictures" / label).mkdir(parents=True)
         draw(rng, label).save(folder / "pictures" / label / "0.jpg")
     make_model(image_python, folder / "model", folder / "pictures")
-    with serve_model(image_python, folder) as endpoint:
+    with serve_model(warm_python, folder) as endpoint:
         yield endpoint
 
 

@@ -3,13 +3,14 @@
 import json
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
-from entrypoint_runs import ALONE, COLOURS, COMMON, ENTRYPOINTS, EPOCHS, channels, find
+from entrypoint_runs import ALONE, COLOURS, ENTRYPOINTS, EPOCHS, channels, find
+from forked import run_forked_python
 
 BY_HAND = Path(__file__).with_name("train_by_hand.py")
+COMMON = ["--backbone", "resnet18", "--image-size", "64"]
 
 
 @pytest.fixture(scope="module")
@@ -73,15 +74,8 @@ def by_hand(image_python, images, shuffled, tmp_path_factory):
     for name, state in (("pretrained-1000", 1000), ("pretrained-4", 4), ("pretrained-misfit", 4)):
         runs[name] += ["--pretrained", str(out / f"state-{state}")]
     environment = ALONE | {"PYTHONPATH": str(ENTRYPOINTS)}
-    done = subprocess.run(
-        [image_python, str(BY_HAND), str(out), json.dumps(runs), str(images / "valid")],
-        env=environment | {"SAGEMAKER_BASE_DIR": str(out)},
-        cwd=out,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    arguments = (BY_HAND, out, json.dumps(runs), images / "valid")
+    done = run_forked_python(image_python, *arguments, env=environment | {"SAGEMAKER_BASE_DIR": str(out)}, cwd=out)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

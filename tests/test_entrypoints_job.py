@@ -3,22 +3,22 @@
 import json
 import math
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 from entrypoint_runs import ALONE, COLOURS, EPOCHS, find, read_csv, run_toolkit
+from forked import run_forked_python
 from PIL import Image
 
 INSPECT = Path(__file__).with_name("inspect_job.py")
 
 
 @pytest.fixture(scope="module")
-def job(image_python, images, tmp_path_factory):
+def job(warm_python, images, tmp_path_factory):
     """A finished training job with a debugger: (base folder, log)."""
     base = tmp_path_factory.mktemp("job")
     done = run_toolkit(
-        image_python,
+        warm_python,
         base,
         images,
         {"backbone": "resnet18", "weights": "none", "image-size": 64, "epochs": EPOCHS, "batch-size": 16, "lr": 0.003},
@@ -99,11 +99,11 @@ def test_learning_is_far_above_chance(job):
 # ---- a job that fails
 
 
-def test_failure_file_says_just_what_the_user_can_do(image_python, images, tmp_path):
+def test_failure_file_says_just_what_the_user_can_do(warm_python, images, tmp_path):
     # A proxy nobody listens on: offline on every machine.
     nobody = "http://127.0.0.1:9"
     done = run_toolkit(
-        image_python, tmp_path, images, {}, TORCH_HOME=str(tmp_path), HTTPS_PROXY=nobody, https_proxy=nobody
+        warm_python, tmp_path, images, {}, TORCH_HOME=str(tmp_path), HTTPS_PROXY=nobody, https_proxy=nobody
     )
     assert done.returncode != 0
     failure = (tmp_path / "output/failure").read_text()
@@ -144,15 +144,7 @@ def odd_images(images):
 @pytest.fixture(scope="module")
 def inspected(image_python, job, images, odd_images):
     base, _ = job
-    done = subprocess.run(
-        [image_python, str(INSPECT), str(base), str(images)],
-        env=ALONE,
-        cwd=base,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = run_forked_python(image_python, INSPECT, base, images, env=ALONE, cwd=base)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

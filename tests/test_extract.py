@@ -2,10 +2,10 @@
 
 import json
 import shutil
-import subprocess
 
 import pytest
 from entrypoint_runs import ALONE, COMMON, ENTRYPOINTS, channels
+from forked import run_forked_python
 
 EXTRACT = ["--mode", "extract", *COMMON, "--weights", "none", "--views", "2", "--precision", "fp32"]
 # The plain features of valid, image by image through the whole network without its head.
@@ -31,16 +31,8 @@ with torch.inference_mode():
 
 def run(python, folder, *argv, code=0):
     """train.py in the folder; returns what it said."""
-    done = subprocess.run(
-        [python, str(ENTRYPOINTS / "train.py"), *argv],
-        env=ALONE | {"SAGEMAKER_BASE_DIR": str(folder)},
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    environment = ALONE | {"SAGEMAKER_BASE_DIR": str(folder)}
+    done = run_forked_python(python, ENTRYPOINTS / "train.py", *argv, env=environment, cwd=folder, merged=True)
     assert done.returncode == code, done.stdout
     return done.stdout
 
@@ -57,7 +49,7 @@ def test_features_are_those_of_the_network(image_python, images, extracted):
     assert "engine openvino f32" in log
     argv = ["-c", BY_NETWORK, str(folder / "model"), *EXTRACT[2:], *channels(images)]
     environment = ALONE | {"PYTHONPATH": str(ENTRYPOINTS)}
-    done = subprocess.run([image_python, *argv], env=environment, capture_output=True, text=True, timeout=120)
+    done = run_forked_python(image_python, *argv, env=environment)
     assert done.returncode == 0, done.stderr
     report = json.loads((folder / "output/metrics.json").read_text())
     assert (report["counts"], report["engine"]) == ({"train": 80, "valid": 28, "test": 18}, "openvino f32")

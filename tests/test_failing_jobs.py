@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
-from conftest import Dogbreed
+from conftest import Dogbreed, Forked
+from entrypoint_runs import ALONE
+from forked import run_forked_python
 
 
 def test_a_failing_script_shows_its_own_error(project: Dogbreed) -> None:
@@ -19,9 +20,10 @@ def test_a_failing_script_shows_its_own_error(project: Dogbreed) -> None:
 def test_weights_that_cannot_be_downloaded_are_told(project: Dogbreed, tmp_path: Path) -> None:
     # A proxy that refuses stands for a machine without a network, also where there is one.
     nobody = "http://127.0.0.1:9"
-    offline = Dogbreed(
+    offline = Forked(
         project.folder,
         {
+            **project.environment,
             "DOGBREED_MODEL__WEIGHTS": "DEFAULT",
             "TORCH_HOME": str(tmp_path),
             "HTTPS_PROXY": nobody,
@@ -36,7 +38,7 @@ def test_weights_that_cannot_be_downloaded_are_told(project: Dogbreed, tmp_path:
 def test_a_file_of_weights_is_used(project: Dogbreed, image_python: Path, tmp_path: Path) -> None:
     file = tmp_path / "mine.pth"
     make = f"import torch, torchvision; torch.save(torchvision.models.resnet18().state_dict(), {str(file)!r})"
-    subprocess.run([image_python, "-c", make], check=True)
+    assert run_forked_python(image_python, "-c", make, env=ALONE).returncode == 0
     trained = project.json("--set", f"model.weights={file}", "train", "--epochs", "1")
     assert trained["hyperparameters"]["weights"] == "pretrained"
     assert "loaded the backbone only, with a new head for 6 classes" in project.run("logs").stdout

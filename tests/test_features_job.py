@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Dogbreed, processes_of, read_until
+from conftest import Dogbreed, Forked, processes_of, read_until
 
 from dogbreed_cli.local import Home, connect
 
-ON = {"DOGBREED_DEBUGGER__ENABLED": "false", "DOGBREED_FEATURES__ENABLED": "true"}
+ON = {"DOGBREED_DEBUGGER__ENABLED": "false", "DOGBREED_FEATURES__ENABLED": "true", "DOGBREED_MODEL__IMAGE_SIZE": "32"}
 
 
 @pytest.fixture(scope="module")
-def dogbreed(dogs: Path, image_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dogbreed]:
-    dogbreed = Dogbreed(tmp_path_factory.mktemp("features"), ON)
+def dogbreed(dogs: Path, warm_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dogbreed]:
+    dogbreed = Forked(tmp_path_factory.mktemp("features"), {**ON, "DOGBREED_LOCAL__PYTHON": str(warm_python)})
     dogbreed.run("upload", str(dogs))
     yield dogbreed
     dogbreed.run("teardown", "--yes")

@@ -1,11 +1,11 @@
 """The standardised head: it computes what the plain layer computes that it is folded into."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
+from entrypoint_runs import ALONE, ENTRYPOINTS
+from forked import run_forked_python
 
-ENTRYPOINTS = Path(__file__).parents[1] / "entrypoints"
 CHECK = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -37,7 +37,5 @@ assert torch.allclose(network(batches[0]), standardized, atol=1e-3)
 
 @pytest.mark.parametrize(("kind", "keep"), [("linear", "new"), ("linear", "keep"), ("conv", "keep")])
 def test_folding_changes_nothing(image_python: Path, kind: str, keep: str) -> None:
-    done = subprocess.run(
-        [image_python, "-c", CHECK, str(ENTRYPOINTS), kind, keep], capture_output=True, text=True, check=False
-    )
+    done = run_forked_python(image_python, "-c", CHECK, ENTRYPOINTS, kind, keep, env=ALONE)
     assert done.returncode == 0, done.stderr

@@ -20,7 +20,7 @@ def test_ctrl_c_detaches_and_attach_goes_on(project: Dogbreed) -> None:
 
 
 def test_a_killed_cli_a_timeout_and_no_wait_leave_the_job_running(project: Dogbreed) -> None:
-    long = ("--set", "train.patience=0", "train", "--epochs", "30")  # longer than the commands below take to start
+    long = ("--set", "train.patience=0", "train", "--epochs", "50")  # longer than the commands below take to start
     job = project.json(*long, "--no-wait")["training_job"]
     said = project.run("train", "--attach", job, "--timeout", "0.5", code=8).stderr
     assert f"dogbreed train --attach {job}" in said

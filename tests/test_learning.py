@@ -1,11 +1,11 @@
 """What a training is told by its loss, its schedule and its pictures: torch's own answers, by another way."""
 
 import random
-import subprocess
 from array import array
 
 import pytest
-from entrypoint_runs import ENTRYPOINTS, draw
+from entrypoint_runs import ALONE, ENTRYPOINTS, draw
+from forked import run_forked_python
 from PIL import Image
 
 from dogbreed_cli.image_reading import flatten
@@ -73,9 +73,7 @@ assert (model.decode_image(sys.argv[2]) == shades.expand(3, -1, -1)).all()
 
 
 def run(python, script, *arguments):
-    environment = {"PYTHONPATH": str(ENTRYPOINTS), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
-    command = [python, "-c", script, *map(str, arguments)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    done = run_forked_python(python, "-c", script, *arguments, env=ALONE | {"PYTHONPATH": str(ENTRYPOINTS)})
     assert done.returncode == 0, done.stderr
 
 

@@ -19,8 +19,8 @@ SERVERLESS = {"ServerlessConfig": {"MemorySizeInMB": 3072, "MaxConcurrency": 7}}
 
 
 @pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory, image_python: Path) -> Iterator[Machine]:
-    with machine_in(tmp_path_factory.mktemp("endpoints"), image_python.as_uri()) as machine:
+def machine(tmp_path_factory: pytest.TempPathFactory, warm_python: Path) -> Iterator[Machine]:
+    with machine_in(tmp_path_factory.mktemp("endpoints"), warm_python.as_uri()) as machine:
         yield machine
 
 

@@ -28,9 +28,14 @@ def test_a_group_that_ignores_sigterm_is_killed_after_the_grace(tmp_path: Path) 
         program.end()
 
 
+def started_since(before: set[psutil.Process]) -> set[psutil.Process]:
+    return set(psutil.Process().children()) - before
+
+
 def test_a_program_never_starts_whose_group_was_not_written_down(tmp_path: Path) -> None:
     (tmp_path / "group.json").mkdir()  # so it cannot be written
+    before = set(psutil.Process().children())
     with pytest.raises(IsADirectoryError):
         group.Group(["/bin/sh", "-c", "touch started; sleep 60"], tmp_path, {"PATH": os.defpath}, print)
-    wait_for(lambda: not [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE], 5)
+    wait_for(lambda: all(child.status() == psutil.STATUS_ZOMBIE for child in started_since(before)), 5)
     assert not (tmp_path / "started").exists()

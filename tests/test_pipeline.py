@@ -19,7 +19,7 @@ from typing import Any
 
 import boto3
 import pytest
-from conftest import PLANTED, SECRETS, Dogbreed, processes_of
+from conftest import PLANTED, SECRETS, Dogbreed, Forked, processes_of
 
 from dogbreed_cli.local import BUCKET, Home, connect
 
@@ -57,7 +57,7 @@ def pipeline(dogs: Path, image_python: Path, tmp_path_factory: pytest.TempPathFa
     results["train"] = dogbreed.json("-v", "train", "--from-best", "--epochs", "20")
     results["report"] = dogbreed.json("report")
     results["deploy"] = dogbreed.json("deploy")
-    yield Pipeline(dogbreed, results, tuned.stdout)
+    yield Pipeline(Forked(dogbreed.folder, dogbreed.environment), results, tuned.stdout)
     dogbreed.run("teardown", "--yes")
     assert not processes_of(dogbreed.folder)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 from entrypoint_runs import ALONE, ENTRYPOINTS, channels, run_forked, said
+from forked import run_forked_python
 
 READ = Path(__file__).with_name("read_metrics.py")
 EPOCHS, STEPS, EVALUATIONS = 3, 5, 2  # 80 images in batches of 16, 28 to validate on
@@ -88,10 +89,7 @@ def events_of(runs, name, category):
 @pytest.fixture(scope="module")
 def read_back(image_python, runs):
     folder = runs[1] / "images/output/profiler-output"
-    done = subprocess.run(
-        [image_python, str(READ), str(folder)],
-        env=ALONE, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    done = run_forked_python(image_python, READ, folder, env=ALONE)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

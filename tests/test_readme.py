@@ -22,6 +22,7 @@ import yaml
 from aws_account import Account
 from checked_account import PLENTY
 from conftest import SMALL, clean_environment, processes_of, wait_for
+from forked import build_forked_command
 from json_documents import check_document
 from local_jobs import kill_below
 from replayed_container import build_replayed_image
@@ -89,6 +90,12 @@ def environment(image: Path, project: Path) -> dict[str, str]:
     return clean_environment(**{**SMALL, **settings, "AWS_CONFIG_FILE": str(project / "none"), "PAGER": ""})
 
 
+@pytest.fixture
+def quick(environment: dict[str, str], project: Path) -> dict[str, str]:
+    """The same with a `dogbreed` that has everything imported."""
+    return {**environment, "PATH": f"{build_forked_command(project / 'quick').parent}:{environment['PATH']}"}
+
+
 def type_in(script: str, folder: Path, environment: dict[str, str], typed: bytes = b"") -> str:
     """In a terminal, stopping at the first command that fails. What is seen."""
     with open_terminal(100, typed) as (path, raw), Path(path).open("r+b", buffering=0) as terminal:
@@ -112,17 +119,20 @@ def type_in(script: str, folder: Path, environment: dict[str, str], typed: bytes
     return seen
 
 
-def test_from_top_to_bottom_the_commands_run_as_they_stand(project: Path, environment: dict[str, str]) -> None:
+def test_from_top_to_bottom_the_commands_run_as_they_stand(
+    project: Path, environment: dict[str, str], quick: dict[str, str]
+) -> None:
     """In one folder, each section on what those above it left; but for the one on AWS."""
     assert len(SECTIONS) > 5
     for heading in SECTIONS:
         if heading == "On AWS":
             continue
-        seen = type_in(commands(heading), project, environment)
+        seen = type_in(commands(heading), project, quick)
         assert not re.search(r"^error:", seen, re.M), f"{heading}: {seen}"
     answers = (project / "answers.jsonl").read_text().splitlines()
     assert len(answers) == len(list((project / "photos").iterdir()))
     check_document(["train"], json.loads((project / "train.json").read_text()))
+    # This one is the command that was installed, as it is.
     subprocess.run(["dogbreed", "-q", "teardown", "--yes"], cwd=project, env=environment, check=True)
 
 
@@ -149,9 +159,9 @@ def account(project: Path, image: Path, environment: dict[str, str]) -> Iterator
         served.end()
 
 
-def test_the_section_on_aws_runs_as_it_stands(project: Path, image: Path, environment: dict[str, str]) -> None:
+def test_the_section_on_aws_runs_as_it_stands(project: Path, image: Path, quick: dict[str, str]) -> None:
     answers = f"us-east-1\n{ROLE_ARN}\n\n" + "y\n" * 3
-    with account(project, image, environment) as aws:
+    with account(project, image, quick) as aws:
         seen = type_in(commands("On AWS"), project, aws, answers.encode())
     assert not re.search(r"^error:", seen, re.M), seen
     assert (project / "config.toml").read_text().count(ROLE_ARN) == 1
@@ -181,7 +191,7 @@ def steps_of(workflow: Path) -> list[dict[str, str]]:
     return job["steps"]
 
 
-def test_the_workflow_runs_line_by_line(project: Path, environment: dict[str, str]) -> None:
+def test_the_workflow_runs_line_by_line(project: Path, quick: dict[str, str]) -> None:
     (job,) = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["jobs"].values()
     for step in steps_of(WORKFLOW):
         script = step.get("run", "")
@@ -189,7 +199,7 @@ def test_the_workflow_runs_line_by_line(project: Path, environment: dict[str, st
             continue
         done = subprocess.run(  # as GitHub does it
             ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", script],
-            cwd=project, env={**environment, **job["env"], "CI": "true"}, stdin=subprocess.DEVNULL,
+            cwd=project, env={**quick, **job["env"], "CI": "true"}, stdin=subprocess.DEVNULL,
             capture_output=True, text=True, timeout=120,
         )  # fmt: skip
         assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"

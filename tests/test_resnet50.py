@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from conftest import Dogbreed, processes_of
+from conftest import Forked, processes_of
 
 from dogbreed_cli.breeds import draw_breeds
 
 
-def test_the_whole_job_with_resnet50(image_python: Path, tmp_path: Path) -> None:
+def test_the_whole_job_with_resnet50(warm_python: Path, tmp_path: Path) -> None:
     draw_breeds(tmp_path / "dogs", seed=2, counts={"train": 4, "valid": 1, "test": 1}, size=(320, 240))
     resnet50 = {"DOGBREED_MODEL__BACKBONE": "resnet50", "DOGBREED_MODEL__IMAGE_SIZE": "224"}
-    dogbreed = Dogbreed(tmp_path, resnet50)
+    resnet50["DOGBREED_LOCAL__PYTHON"] = str(warm_python)
+    dogbreed = Forked(tmp_path, resnet50)
     try:
         dogbreed.run("upload", "dogs")
         trained = dogbreed.json("train", "--epochs", "1")

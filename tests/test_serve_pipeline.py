@@ -136,7 +136,7 @@ def test_every_creation_was_accepted(pipeline: Pipeline) -> None:
 # ---- jobs on somebody else's S3
 
 
-def test_the_same_on_motos_s3(pipeline: Pipeline, dogs: Path, tmp_path: Path) -> None:
+def test_the_same_on_motos_s3(pipeline: Pipeline, dogs: Path, warm_python: Path, tmp_path: Path) -> None:
     """All seven commands through the SDK, with jobs that read and write s3:// over HTTP: equal to the last digit."""
     moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     moto.start()
@@ -146,6 +146,7 @@ def test_the_same_on_motos_s3(pipeline: Pipeline, dogs: Path, tmp_path: Path) ->
     try:
         with serve(Home(tmp_path / "aws"), DOGBREED_LOCAL__S3_ENDPOINT=s3, **keys) as served:
             over = {"AWS_ENDPOINT_URL": served.url, "AWS_ENDPOINT_URL_S3": s3}
+            over |= {f"DOGBREED_AWS__{kind}_IMAGE": warm_python.as_uri() for kind in ("TRAINING", "INFERENCE")}
             dogbreed = InProcess(pipeline.dogbreed.folder, {**pipeline.dogbreed.environment, **over})
             dogbreed.run("upload", str(dogs), "--yes")
             tuned = dogbreed.json("tune", "--max-jobs", "1", "--epochs", "1", "--data-fraction", "0.1", "--yes")

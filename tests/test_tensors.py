@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from conftest import clean_environment
+from forked import run_forked_python
 
 from dogbreed_cli.report.tensors import Tensors, read_tensors
+
+SAVE = Path(__file__).with_name("save_tensors.py")
 
 
 @pytest.fixture(scope="module")
 def saved(image_python: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("tensors")
-    command = [str(image_python), str(Path(__file__).parent / "save_tensors.py"), str(folder)]
-    done = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, check=False)
+    done = run_forked_python(image_python, SAVE, folder, env=clean_environment())
     assert done.returncode == 0, done.stderr
     return folder, json.loads(done.stdout.splitlines()[-1])
 

@@ -8,10 +8,8 @@ and look at git's diff.
 from __future__ import annotations
 
 import difflib
-import json
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,6 +20,7 @@ from typing import Any
 
 import pytest
 from conftest import SMALL, clean_environment, processes_of, wait_for
+from forked import forks_of, run_forked_python
 from replayed_container import build_replayed_image
 from terminal import open_terminal, read_screen
 
@@ -29,7 +28,6 @@ from dogbreed_cli.local import Home, connect
 from dogbreed_cli.local.records import Records
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
-FORKS = Path(__file__).with_name("fork_commands.py")
 # What is typed, in this order, and its exit code. Between two commands, what is done meanwhile: `pause`, a function.
 TYPED: list[tuple[str, int]] = [
     ("--help", 0),
@@ -80,7 +78,6 @@ class Session:
     """A project in a folder whose name has always the same length, so that lines break where they broke before."""
 
     folder: Path
-    forks: subprocess.Popen[str]
     environment: dict[str, str]
     transcript: list[str] = field(default_factory=list)
 
@@ -88,28 +85,26 @@ class Session:
     def home(self) -> Home:
         return Home(self.folder / ".dogbreed")
 
-    def ask(self, arguments: list[str], **where: str) -> int:
-        asked = {"arguments": arguments, "folder": str(self.folder), "environment": self.environment, **where}
-        assert self.forks.stdin and self.forks.stdout
-        self.forks.stdin.write(json.dumps(asked) + "\n")
-        self.forks.stdin.flush()
-        return int(self.forks.stdout.readline())
+    def ask(self, arguments: list[str], path: str, encoding: str = "utf-8") -> int:
+        """On the terminal of that path."""
+        command = ("-m", "dogbreed_cli", *arguments)
+        with Path(path).open("r+b", buffering=0) as terminal:
+            return forks_of(sys.executable).run(
+                command, self.folder, self.environment, [terminal] * 3, encoding=encoding
+            )
 
     def on_terminal(self, arguments: list[str], columns: int) -> tuple[int, str]:
         """Somebody sits there who says no."""
         with open_terminal(columns, b"n\n") as (path, raw):
-            code = self.ask(arguments, terminal=path)
+            code = self.ask(arguments, path)
         return code, read_screen(raw.decode())
 
     def without_terminal(self, arguments: list[str]) -> tuple[int, str]:
         """Standard output, then standard error with a mark before each line."""
-        paths = {name: self.folder.with_name(f"{self.folder.name}.{name}") for name in ("stdout", "stderr")}
-        code = self.ask(arguments, **{name: str(path) for name, path in paths.items()})
-        out, err = (path.read_text() for path in paths.values())
-        for path in paths.values():
-            path.unlink()
-        assert "\x1b" not in out + err
-        return code, out + "".join(f"! {line}\n" for line in err.splitlines())
+        command = ("-m", "dogbreed_cli", *arguments)
+        done = run_forked_python(sys.executable, *command, env=self.environment, cwd=self.folder)
+        assert "\x1b" not in done.stdout + done.stderr
+        return done.returncode, done.stdout + "".join(f"! {line}\n" for line in done.stderr.splitlines())
 
     def names(self) -> dict[str, str]:
         """Of the jobs that there are, once they have ended; and from now on they took four seconds, three hours ago."""
@@ -148,15 +143,8 @@ def image(dogs: Path) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-@pytest.fixture(scope="module")
-def forks() -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, str(FORKS)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        yield process
-
-
 @pytest.fixture
-def session(dogs: Path, image: Path, forks: subprocess.Popen[str]) -> Iterator[Session]:
+def session(dogs: Path, image: Path) -> Iterator[Session]:
     folder = Path(tempfile.mkdtemp(prefix="seen-", dir="/tmp"))
     shutil.copytree(dogs, folder / "dogImages")
     shutil.copy(next(iter(sorted((dogs / "test").rglob("*.jpg")))), folder / "dog.jpg")
@@ -165,7 +153,7 @@ def session(dogs: Path, image: Path, forks: subprocess.Popen[str]) -> Iterator[S
     environment = clean_environment(**{**SMALL, **settings})
     for name in ("COLUMNS", "LINES", "CI", "NO_COLOR", "DOGBREED_HOME"):
         environment.pop(name, None)
-    session = Session(folder, forks, environment)
+    session = Session(folder, environment)
     try:
         yield session
     finally:
@@ -226,7 +214,7 @@ def test_on_a_narrow_terminal_that_knows_ascii_alone_and_no_colours(session: Ses
     seen = []
     for line in ("upload dogImages", "train", "status --all", "report", "teardown --dry-run", "stauts", "check"):
         with open_terminal(40) as (path, raw):
-            session.ask(line.split(), terminal=path, encoding="ascii")
+            session.ask(line.split(), path, encoding="ascii")
         assert raw.isascii()
         assert not re.search(rb"\x1b\[[0-9;]*(3[0-7]|9[0-7])m", raw), "a colour"
         seen.append(read_screen(raw.decode()))

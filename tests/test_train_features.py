@@ -7,7 +7,7 @@ import pytest
 from entrypoint_runs import channels, result, run_forked, said
 
 EPOCHS = 3
-MODEL = {"backbone": "resnet18", "image-size": 64, "weights": "none", "engine": "torch", "precision": "fp32"}
+MODEL = {"backbone": "resnet18", "image-size": 32, "weights": "none", "engine": "torch", "precision": "fp32"}
 CUTS = {"plain": [], "views": ["--views", "2"], "layer4": ["--unfreeze", "layer4", "--lr", "1e-4"]}
 # More than a head diverges at a head's learning rate, and then every rounding error grows.
 # Batches that leave an odd one out, of a part of each class.
@@ -29,6 +29,7 @@ def runs(image_python, images, tmp_path_factory):
     kept = {"SM_CHECKPOINT_DIR": str(out / "checkpoints")}
     half = [*plain, *LEARN, "--batch-size", "4", "--patience", "0"]
     layer4 = [*base, *LEARN, *CUTS["layer4"], "--features", "extract-layer4/model", "--patience", "0"]
+    layer4 += ["--epochs", "2", "--data-fraction", "0.3"]  # eight million numbers learn, and two processes tell them
     plan |= {
         "whole": {"argv": [*plain, *LEARN, "--batch-size", "8", "--patience", "0"]},
         "two": {"argv": half, "world": 2},
