@@ -31,7 +31,6 @@ from dogbreed_cli.local.errors import AwsError
 from dogbreed_cli.local.s3_names import BESIDE, encode_key, find_file
 
 CHUNK = 1 << 20
-SETTLED_NS = 2_000_000_000
 MOST_RECALLED = 20_000  # of half a kilobyte each
 # Of half-written files: of this process and those forked from it, wherever else this folder is mounted.
 _RUN, _NUMBERS = uuid.uuid4().hex, itertools.count()
@@ -55,7 +54,8 @@ class Description:
 class Store:
     def __init__(self, folder: Path):
         self.folder = Path(folder)
-        self.recalled: dict[tuple[str, str], Description] = {}  # a listing asks for a thousand
+        # With the file's inode, which every write changes: a listing asks for a thousand.
+        self.recalled: dict[tuple[str, str], tuple[int, Description]] = {}
 
     @cached_property
     def half_written(self) -> Path:
@@ -129,6 +129,7 @@ class Store:
             check()
             self._move(bucket, key, source)
             self._describe_by(described, bucket, key)
+        self._keep_in_mind(bucket, key, status, description)
         return description
 
     def adopt(self, bucket: str, key: str, source: Path) -> None:
@@ -195,9 +196,9 @@ class Store:
 
     def recall(self, bucket: str, key: str, status: os.stat_result) -> Description | None:
         """What was remembered of the file that has this status; None when it was put or changed by hand."""
-        description = self.recalled.get((bucket, key))
-        if description and description.is_of(status):
-            return description
+        inode, known = self.recalled.get((bucket, key), (0, None))
+        if known and inode == status.st_ino and known.is_of(status):
+            return known
         try:
             with open(self._describing(bucket, key), "rb") as file:  # noqa: PTH123 (a hot loop)
                 description = Description(**json.loads(file.read()))
@@ -205,12 +206,13 @@ class Store:
             return None
         if not description.is_of(status):
             return None
-        # One that was written just now could be written again within the same tick of the file system's clock.
-        if status.st_mtime_ns < time.time_ns() - SETTLED_NS:
-            if len(self.recalled) >= MOST_RECALLED:
-                self.recalled.clear()
-            self.recalled[bucket, key] = description
+        self._keep_in_mind(bucket, key, status, description)
         return description
+
+    def _keep_in_mind(self, bucket: str, key: str, status: os.stat_result, description: Description) -> None:
+        if len(self.recalled) >= MOST_RECALLED:
+            self.recalled.clear()
+        self.recalled[bucket, key] = (status.st_ino, description)
 
     def describe(self, bucket: str, key: str, path: str | Path) -> Description:
         """What is told of the object that was just found at `path`; raises OSError when it is gone."""
