@@ -40,6 +40,10 @@ UNDERSTOOD = {
 }
 
 
+# Regions whose endpoints do not end in amazonaws.com, which obstore takes for granted.
+ELSEWHERE = ("cn-", "us-iso", "eu-iso", "eusc-")
+
+
 def find_keys(environment: Mapping[str, str], aws: Aws) -> dict[str, Any] | None:
     """Arguments of `open_store`, where the environment alone says all that boto3 would find: on CI, mostly.
 
@@ -55,6 +59,8 @@ def find_keys(environment: Mapping[str, str], aws: Aws) -> dict[str, Any] | None
     if endpoint.startswith("http:"):
         given.pop("AWS_CA_BUNDLE", None)  # of no use there
     if aws.profile or not region or not given.keys() <= UNDERSTOOD:
+        return None
+    if not endpoint and region.startswith(ELSEWHERE):
         return None
     if any(Path(file).expanduser().exists() for file in files):
         return None

@@ -130,6 +130,7 @@ def test_the_keys_are_those_that_boto3_finds(set_only, more: dict[str, str]) -> 
         {"AWS_SOMETHING_NEW": "1"},
         {"AWS_SECRET_ACCESS_KEY": ""},
         {"AWS_DEFAULT_REGION": ""},
+        {"AWS_DEFAULT_REGION": "cn-north-1"},
     ],
 )
 def test_anything_else_is_for_boto3_to_understand(set_only, more: dict[str, str]) -> None:
