@@ -10,7 +10,7 @@ An object without metadata, or newer than it, is described anew (its MD5 is comp
 so a job that linked the old file keeps it.
 """
 
-# ruff: noqa: PTH (where each object passes, a Path costs more than what is done with it)
+# No Path where each object passes: it costs more than what is done with it (pyproject.toml lets it be).
 
 import contextlib
 import fcntl
