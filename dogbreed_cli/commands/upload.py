@@ -87,12 +87,12 @@ def upload(app: App, source: str, strict: bool, report: Path, allow_private: boo
         listing, images = list_candidates(folder), None
         file, digest = receipt_file(folder, uri), digest_folder(listing, name, config.data)
         receipt = find_receipt(file, digest)
-        if receipt is None or receipt.place != digest_place(listed() or {}):
+        objects = listed()  # or what is wrong with credentials or bucket, before all images are read
+        if receipt is None or receipt.place != digest_place(objects or {}):
             from dogbreed_cli.data_report import render
 
             images = check(app, config, folder, listing)
             receipt = Receipt(digest, "", images.summary, render(images, name))
-        objects = listed()
     page = write_page(report, receipt.page)
     show_findings(app, receipt.summary)
     console.note(f"findings and classes: {page}")
