@@ -131,8 +131,15 @@ socket.send_fds(connection, [b" "], descriptors)
 connection.sendall(json.dumps(request).encode() + b"\\n")
 answers = connection.makefile()
 program = int(answers.readline())
+
+def forward(number, _):
+    try:
+        os.kill(program, number)
+    except ProcessLookupError:  # it has ended, and its exit code is on its way
+        pass
+
 for number in forwarded:
-    signal.signal(number, lambda number, _: os.kill(program, number))
+    signal.signal(number, forward)
 signal.pthread_sigmask(signal.SIG_UNBLOCK, forwarded)
 code = int(answers.readline() or -9)
 if code < 0:

@@ -21,14 +21,17 @@ PARTS = {"data", "forward", "backward", "optimizer"}
 
 TIMER = """
 import json, time
+began = time.perf_counter()
 from profiler import PhaseTimer, seconds_since_process_start
 timer = PhaseTimer("initialize")
+imports = time.perf_counter() - began
 timer.switch("train")
 for batch in timer.steps([0.02, 0.03], "TRAIN"):
     timer.part("forward")
     time.sleep(batch)
 timer.part(None)
-print(json.dumps([timer.seconds, sum(timer.seconds.values()) - seconds_since_process_start(), timer.done]))
+difference = sum(timer.seconds.values()) - seconds_since_process_start()
+print(json.dumps([timer.seconds, imports, difference, timer.done]))
 """
 
 
@@ -275,8 +278,9 @@ def test_phases_add_up_to_the_age_of_the_process(image_python):
         [image_python, "-c", TIMER],
         env=ALONE | {"PYTHONPATH": str(ENTRYPOINTS)}, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
-    seconds, difference, counted = json.loads(done.stdout)
+    seconds, imports, difference, counted = json.loads(done.stdout)
     assert abs(difference) < 0.02
+    assert seconds["initialize"] > imports > 0.1, "importing torch is not counted"
     assert counted == {"TRAIN": 2}
     assert 0.05 <= seconds["forward"] < 0.2
     assert set(seconds) == {"initialize", "train", "data", "forward"}
