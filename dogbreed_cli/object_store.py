@@ -10,69 +10,12 @@ Nothing depends on it: what it cannot do, boto3 does, which also has AWS's own w
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dogbreed_cli.storage import S3Object, join_key
 
 if TYPE_CHECKING:
     import boto3
-
-    from dogbreed_cli.sections import Aws
-
-# What the environment may say of AWS for its keys to be understood without boto3. What anything else means (a profile,
-# FIPS endpoints, a bundle of certificates, AWS's own files), boto3 knows.
-UNDERSTOOD = {
-    "AWS_ACCESS_KEY_ID",
-    "AWS_CONFIG_FILE",
-    "AWS_DEFAULT_REGION",
-    "AWS_EC2_METADATA_DISABLED",
-    "AWS_ENDPOINT_URL",
-    "AWS_ENDPOINT_URL_S3",
-    "AWS_EXECUTION_ENV",
-    "AWS_MAX_ATTEMPTS",
-    "AWS_PAGER",
-    "AWS_REGION",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_SHARED_CREDENTIALS_FILE",
-}
-
-
-# Regions whose endpoints do not end in amazonaws.com, which obstore takes for granted.
-ELSEWHERE = ("cn-", "us-iso", "eu-iso", "eusc-")
-
-
-def find_keys(environment: Mapping[str, str], aws: Aws) -> dict[str, Any] | None:
-    """Arguments of `open_store`, where the environment alone says all that boto3 would find: on CI, mostly.
-
-    To import boto3 and to make a client takes longer than to see that a data set is uploaded already.
-    """
-    given = {name: value for name, value in environment.items() if name.startswith("AWS_") and value}
-    files = (
-        given.get("AWS_CONFIG_FILE", "~/.aws/config"),
-        given.get("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),
-    )
-    region = aws.region or given.get("AWS_DEFAULT_REGION")
-    endpoint = given.get("AWS_ENDPOINT_URL_S3") or given.get("AWS_ENDPOINT_URL") or ""
-    if endpoint.startswith("http:"):
-        given.pop("AWS_CA_BUNDLE", None)  # of no use there
-    if aws.profile or not region or not given.keys() <= UNDERSTOOD:
-        return None
-    if not endpoint and region.startswith(ELSEWHERE):
-        return None
-    if any(Path(file).expanduser().exists() for file in files):
-        return None
-    if not {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} <= given.keys():
-        return None
-    return {
-        "region": region,
-        "endpoint": endpoint,
-        "access_key_id": given["AWS_ACCESS_KEY_ID"],
-        "secret_access_key": given["AWS_SECRET_ACCESS_KEY"],
-        **({"session_token": given["AWS_SESSION_TOKEN"]} if "AWS_SESSION_TOKEN" in given else {}),
-    }
 
 
 def open_store(bucket: str, endpoint: str, **credentials: Any) -> Any:

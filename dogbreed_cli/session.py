@@ -9,7 +9,7 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from dogbreed_cli import names
-from dogbreed_cli.errors import AccessError, DogbreedError, UsageError
+from dogbreed_cli.errors import AccessError, UsageError
 from dogbreed_cli.requests import Site
 from dogbreed_cli.storage import default_bucket
 
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from dogbreed_cli.checks import Step
     from dogbreed_cli.config import Config
     from dogbreed_cli.console import Console
-
-# https://aws.github.io/deep-learning-containers/ray/
-RAY_IMAGE = "ray:serve-ml-sagemaker-{}-v1.1"
 
 
 def open_session(config: Config, console: Console) -> Session:
@@ -195,7 +192,8 @@ class AwsSession(Session):
         return self.boto.client(service, config=settings)
 
     def open_store(self, bucket: str) -> Any:
-        from dogbreed_cli.object_store import find_keys, open_store, open_store_of_session
+        from dogbreed_cli.aws_keys import find_keys
+        from dogbreed_cli.object_store import open_store, open_store_of_session
 
         keys = find_keys(os.environ, self.settings.aws)
         return open_store(bucket, **keys) if keys else open_store_of_session(bucket, self.client("s3"), self.boto)
@@ -223,40 +221,22 @@ class AwsSession(Session):
             raise UsageError("no role to end the endpoint with", "EventBridge Scheduler deletes it under one", fix)
         return role
 
-    # The last versions that the SDK's tables know (aws-facts.md); a newer image is named in the config.
     def training_image(self) -> str:
-        instance_type = self.settings.train.instance_type
-        return self.settings.aws.training_image or self.find_image(
-            "pytorch", "2.8", instance_type=instance_type, py_version="py312", image_scope="training"
-        )
+        from dogbreed_cli.container_images import training_image
+
+        return training_image(self.settings, self.region)
 
     def inference_image(self) -> str:
-        deploy = self.settings.deploy
-        # A serverless endpoint has no GPU.
-        instance_type = "ml.m5.large" if deploy.serverless else deploy.instance_type
-        if self.settings.aws.inference_image:
-            return self.settings.aws.inference_image
-        image = self.find_image(
-            "pytorch", "2.6", instance_type=instance_type, py_version="py312", image_scope="inference"
-        )
-        if deploy.container == "pytorch":
-            return image
-        # The SDK's tables have no Ray Serve. It lies in the same registry.
-        return f"{image.partition('/')[0]}/{RAY_IMAGE.format('cuda' if '-gpu-' in image else 'cpu')}"
+        from dogbreed_cli.container_images import inference_image
 
-    def find_image(self, framework: str, version: str | None = None, **options: str) -> str:
-        from sagemaker.core import image_uris
-
-        try:
-            return image_uris.retrieve(framework, self.region, version=version, **options)
-        except ValueError as error:  # the SDK's word for a region or an instance type that it does not know
-            what = f"SageMaker's SDK knows no {framework} image for {self.region}"
-            fix = "name one (aws.training_image, aws.inference_image), or set another aws.region"
-            raise DogbreedError(what, str(error), fix) from None
+        return inference_image(self.settings, self.region)
 
     def training_site(self) -> Site:
+        from dogbreed_cli.container_images import find_image
+
         site = self.within_network(super().training_site())
-        return replace(site, rule_image=self.find_image("debugger")) if self.settings.debugger.aws_rules else site
+        is_judged = self.settings.debugger.aws_rules
+        return replace(site, rule_image=find_image("debugger", self.region)) if is_judged else site
 
     def inference_site(self) -> Site:
         return self.within_network(super().inference_site())

@@ -1,7 +1,6 @@
 """object_store.py against an S3 server (moto) over HTTP: obstore does what boto3 would, or boto3 does it."""
 
 import hashlib
-import os
 
 import boto3
 import pytest
@@ -9,7 +8,6 @@ from moto_server import count_requests
 
 from dogbreed_cli import object_store, storage
 from dogbreed_cli.errors import DogbreedError
-from dogbreed_cli.sections import Aws
 
 # ---- put_bytes: an object that obstore wrote is the one that boto3 would have, and boto3 steps in
 
@@ -77,80 +75,3 @@ def test_a_folder_is_listed_as_it_is(client, s3_endpoint, bucket, odd: str) -> N
 def test_what_is_not_there(s3_endpoint, bucket) -> None:
     assert object_store.list_folder(open_store(s3_endpoint, bucket), "nothing") == []
     assert object_store.list_folder(open_store(s3_endpoint, "nobodys-bucket"), "p") is None
-
-
-# ---- find_keys: what boto3 would find in the environment, or nothing
-
-ALONE = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "eu-west-3"}
-
-
-@pytest.fixture
-def set_only(monkeypatch, tmp_path):
-    def set_them(**environment: str) -> dict[str, str]:
-        for name in [name for name in os.environ if name.startswith("AWS_")]:
-            monkeypatch.delenv(name)
-        for name, value in {"HOME": str(tmp_path), **environment}.items():
-            monkeypatch.setenv(name, value)
-        return dict(os.environ)
-
-    return set_them
-
-
-@pytest.mark.parametrize(
-    "more",
-    [
-        {},
-        {"AWS_SESSION_TOKEN": "token"},
-        {"AWS_ENDPOINT_URL": "http://127.0.0.1:9000"},
-        {"AWS_ENDPOINT_URL": "http://127.0.0.1:9000", "AWS_ENDPOINT_URL_S3": "https://s3.example"},
-        {"AWS_ENDPOINT_URL": "http://127.0.0.1:9000", "AWS_CA_BUNDLE": "/etc/ssl/own.pem"},
-        {"AWS_CONFIG_FILE": "/nowhere", "AWS_REGION": "ap-south-1", "AWS_PAGER": ""},
-    ],
-)
-def test_the_keys_are_those_that_boto3_finds(set_only, more: dict[str, str]) -> None:
-    found = object_store.find_keys(set_only(**ALONE, **more), Aws())
-    session = boto3.Session()
-    keys = session.get_credentials().get_frozen_credentials()
-    assert found == {
-        "region": session.region_name,
-        "endpoint": found["endpoint"],
-        "access_key_id": keys.access_key,
-        "secret_access_key": keys.secret_key,
-        **({"session_token": keys.token} if keys.token else {}),
-    }
-    assert session.client("s3").meta.endpoint_url == (found["endpoint"] or "https://s3.eu-west-3.amazonaws.com")
-
-
-@pytest.mark.parametrize(
-    "more",
-    [
-        {"AWS_PROFILE": "work"},
-        {"AWS_CA_BUNDLE": "/etc/ssl/own.pem"},
-        {"AWS_USE_FIPS_ENDPOINT": "true"},
-        {"AWS_SOMETHING_NEW": "1"},
-        {"AWS_SECRET_ACCESS_KEY": ""},
-        {"AWS_DEFAULT_REGION": ""},
-        {"AWS_DEFAULT_REGION": "cn-north-1"},
-    ],
-)
-def test_anything_else_is_for_boto3_to_understand(set_only, more: dict[str, str]) -> None:
-    assert object_store.find_keys(set_only(**{**ALONE, **more}), Aws()) is None
-
-
-def test_a_profile_is_for_boto3_to_find(set_only) -> None:
-    assert object_store.find_keys(set_only(**ALONE), Aws()) is not None
-    assert object_store.find_keys(set_only(**ALONE), Aws(profile="work")) is None
-
-
-@pytest.mark.parametrize("name", ["config", "credentials"])
-def test_a_file_of_aws_s_is_for_boto3_to_read(set_only, tmp_path, name: str) -> None:
-    (tmp_path / ".aws").mkdir()
-    (tmp_path / ".aws" / name).write_text("[default]\nendpoint_url = http://127.0.0.1:9000\n")
-    assert object_store.find_keys(set_only(**ALONE), Aws()) is None
-
-
-def test_a_store_with_keys_alone_reads_and_writes(set_only, s3_endpoint, client, bucket) -> None:
-    keys = object_store.find_keys(set_only(**ALONE, AWS_ENDPOINT_URL=s3_endpoint), Aws(region="us-east-1"))
-    store = object_store.open_store(bucket, **keys)
-    assert not object_store.put_bytes(None, store, BODY, bucket, "p/a.jpg", "image/jpeg").is_slowed
-    assert object_store.list_folder(store, "p") == list(storage.list_objects(client, bucket, "p/"))

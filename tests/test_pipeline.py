@@ -54,7 +54,7 @@ def pipeline(dogs: Path, image_python: Path, tmp_path_factory: pytest.TempPathFa
     name = re.search(r"tuning job (\S+)", tuned.stderr)
     assert name
     results["tune"] = dogbreed.json("tune", "--attach", name[1])
-    results["train"] = dogbreed.json("-v", "train", "--from-best", "--epochs", "20")
+    results["train"] = dogbreed.json("-v", "train", "--from-best", "--epochs", "12")
     results["report"] = dogbreed.json("report")
     results["deploy"] = dogbreed.json("deploy")
     yield Pipeline(Forked(dogbreed.folder, dogbreed.environment), results, tuned.stdout)
@@ -90,7 +90,7 @@ def test_tune_shows_the_original_projects_table(pipeline: Pipeline) -> None:
 def test_train_uses_the_best_and_learns(pipeline: Pipeline) -> None:
     best, trained = pipeline.results["tune"]["best"], pipeline.results["train"]
     assert trained["hyperparameters"] | best["hyperparameters"] == trained["hyperparameters"]
-    assert trained["hyperparameters"]["epochs"] == 20
+    assert trained["hyperparameters"]["epochs"] == 12
     # Six breeds: one in six by chance. With shuffled labels 36 pictures give over 0.4 once in two thousand times.
     assert trained["metrics"]["test:accuracy"] > 0.4
 

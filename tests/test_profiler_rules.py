@@ -255,10 +255,10 @@ def test_an_hour_is_judged_in_a_moment() -> None:
         epochs=epochs(list(random.uniform(1, 5, 50)), list(random.uniform(1, 5, 50))), label_counts={"a": 5, "b": 9},
     )  # fmt: skip
     assert (len(samples), len(events)) == (8_000, 20_000)
-    began = time.process_time()
+    began = time.thread_time()
     verdicts = evaluate_rules(observed)
     documents = [to_aws_json(verdict) for verdict in verdicts]
-    assert time.process_time() - began < 0.8
+    assert time.thread_time() - began < 0.8
     assert len(documents) == len(RULES) == 20
     assert {verdict.kind for verdict in verdicts} == {"debugger", "profiler"}
     assert not [v.evidence for v in verdicts if "nan" in v.evidence or "np." in v.evidence or math.isnan(v.violations)]

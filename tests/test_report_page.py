@@ -81,11 +81,11 @@ def test_133_classes_and_8000_predictions(full, tmp_path):
     many = [describe_trial(n % 60 + 1, 0.5 + n / 100) for n in range(40)] + SEARCHED
     images = [draw_image(number) for number in range(25)]
     # Of the processor, since other tests run beside this one; what is imported was, for `full`.
-    began = time.process_time()
+    began = time.thread_time()
     built = report.build(folder, describe_job(), describe_tuning(), many)
     shown = zip((row.file for row in built.evaluation.mistakes), images, strict=True)
     page = render(report.illustrate(built, dict(shown)), tmp_path / "out")
-    assert time.process_time() - began < 5
+    assert time.thread_time() - began < 8  # two and a half times what it takes
     assert len(built.predictions) == 8113
     assert (tmp_path / "out" / "report.html").stat().st_size < 2_000_000
     assert page.tags["rect"] > 133

@@ -67,15 +67,15 @@ class Pipeline:
 
 
 @pytest.fixture(scope="module")
-def pipeline(dogs: Path, image_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
+def pipeline(dogs: Path, warm_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     """A project that was uploaded, tuned, trained, reported and deployed; the last test tears it down."""
     folder = tmp_path_factory.mktemp("pipeline")
     with serve(Home(folder / "aws")) as served:
         settings = {
             "DOGBREED_TARGET": "aws",
             "DOGBREED_AWS__ROLE_ARN": ROLE_ARN,
-            "DOGBREED_AWS__TRAINING_IMAGE": image_python.as_uri(),
-            "DOGBREED_AWS__INFERENCE_IMAGE": image_python.as_uri(),
+            "DOGBREED_AWS__TRAINING_IMAGE": warm_python.as_uri(),
+            "DOGBREED_AWS__INFERENCE_IMAGE": warm_python.as_uri(),
             "DOGBREED_AWS__POLL_SECONDS": "0.3",
         }
         (folder / "project").mkdir()
