@@ -100,8 +100,8 @@ class Learner:
 
 
 def half_precision(args, device):
-    """The dtype of autocast, or None. A head alone is too small for it to pay, and L-BFGS would lose its way: its line
-    search compares losses that differ by less than half precision can tell."""
+    """The dtype of autocast, or None. A head alone is too small for it to pay, and L-BFGS, which learns nothing else,
+    takes float16's scaled gradients for those of its losses, which are not scaled."""
     head_alone = args.unfreeze == "none" and (args.features or device.type == "cpu")
     if args.precision == "fp32" or head_alone or (device.type == "cpu" and args.features):
         return None

@@ -57,7 +57,7 @@ args = types.SimpleNamespace(precision="auto", unfreeze="all", features=None, op
                              label_smoothing=0.0, epochs=1)
 gpu, cpu = torch.device("cuda"), torch.device("cpu")
 assert learning.half_precision(args, gpu) == learning.half_precision(args, cpu) == torch.float16
-# A head alone stays in float32 on a GPU, too: L-BFGS, which knows no scaled losses, learns nothing else.
+# A head alone stays in float32 on a GPU, too: L-BFGS, which knows of no scale, learns nothing else.
 for unfreeze, features, wanted in (("none", "f", None), ("layer4", "f", torch.float16), ("none", None, torch.float16)):
     asked = types.SimpleNamespace(precision="auto", unfreeze=unfreeze, features=features)
     assert learning.half_precision(asked, gpu) == wanted, (unfreeze, features)
