@@ -83,8 +83,8 @@ def describe(error):
 class Debugger:
     """The hook while it is attached, nothing otherwise. `why` says why there is none."""
 
-    def __init__(self, args, head, network, loss_fn, steps):
-        self.hook, self.why, self.config = None, None, {}
+    def __init__(self, args, head, network, loss_fn, steps, scaler=None):
+        self.hook, self.why, self.config, self.scaler = None, None, {}, scaler
         # The head alone where nothing else learns, for other layers would never change.
         learns = network if args.unfreeze != "none" or "custom" in args.debug_collections.split(",") else head
         self.modules = (learns, loss_fn)
@@ -177,9 +177,24 @@ class Debugger:
                 if parameter.requires_grad:
                     hook._save_for_tensor(f"{module._get_name()}_{name}", parameter.data)
 
+        def backward_hook(name):
+            # The one callback that smdebug forgot to guard like the others.
+            save = agent.catch_smdebug_errors()(backward(name))
+
+            def save_gradient(gradient):
+                if seen:
+                    save(self._unscaled(gradient))
+
+            return save_gradient
+
         hook.forward_pre_hook, hook.forward_hook, hook._log_params = forward_pre_hook, forward_hook, save_learnt
-        # The one callback that smdebug forgot to guard like the others.
-        hook.backward_hook = lambda name: agent.catch_smdebug_errors()(backward(name))
+        hook.backward_hook = backward_hook
+
+    def _unscaled(self, gradient):
+        """float16's losses are scaled up before the backward pass, and so are its gradients, 65536 times and less."""
+        if self.scaler is None or not self.scaler.is_enabled():
+            return gradient
+        return gradient / self.scaler.get_scale()
 
     def _note_error(self):
         self.why = describe(sys.exc_info()[1])

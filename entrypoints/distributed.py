@@ -41,10 +41,13 @@ def join():
     if gpus:
         if processes_here() > gpus:
             raise UserError(
-                f"{processes_here()} processes on a host with {gpus} GPUs: processes_per_host must be {gpus} at most"
+                f"{processes_here()} processes on a host with {gpus} GPU{'s' * (gpus > 1)}: "
+                f"processes_per_host must be {gpus} at most"
             )
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if gpus else "gloo", store=store, rank=rank_, world_size=world, timeout=TIMEOUT)
+    # NCCL moves what lies on a GPU and nothing else; numbers, objects and a network still on the CPU go by gloo.
+    backends = "cpu:gloo,cuda:nccl" if gpus else "gloo"
+    dist.init_process_group(backends, store=store, rank=rank_, world_size=world, timeout=TIMEOUT)
 
 
 def leave():
@@ -86,8 +89,7 @@ def total(number):
     """The sum of a number over all ranks."""
     if not dist.is_initialized():
         return number
-    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-    tensor = torch.tensor(float(number), dtype=torch.float64, device=device)
+    tensor = torch.tensor(float(number), dtype=torch.float64)
     dist.all_reduce(tensor)
     return tensor.item()
 

@@ -64,7 +64,7 @@ def open_images(args, device):
                 yield torch.stack([sets["train"].plain(i) for i in some.tolist()]).to(device)
 
     normalised = Normalised(network, base.mean, base.std).to(device)
-    if args.unfreeze != "none":
+    if args.unfreeze != "none" or device.type == "cuda":
         normalised.to(memory_format=torch.channels_last)
     return Inputs(
         classes=classes,

@@ -25,7 +25,7 @@ def choose_engine(front, sample, mean, std, args):
         noise = measure_noise(engine(sample), wanted)
         if noise <= MOST_NOISE:
             break
-        say(f"WARNING: not {engine.name}: its noise is {noise:.2f} of the features' spread, above {MOST_NOISE}")
+        say(f"WARNING: not {engine.name}: its noise is {noise:.4f} of the features' spread, above {MOST_NOISE}")
     say(f"engine {engine.name}; on {len(sample)} images its noise is {noise:.4f} of the features' spread")
     return engine
 

@@ -88,7 +88,8 @@ class TorchWindow:
             import torch.profiler
 
             self.why = None
-            self.profile = torch.profiler.profile(record_shapes=True)
+            # acc_events: else it warns of what it does with a schedule, which it has not.
+            self.profile = torch.profiler.profile(record_shapes=True, acc_events=True)
             self.profile.start()
 
     def close(self):

@@ -88,18 +88,15 @@ def train(args, profiler):
     }
     decisive = {n: value for n, value in about["hyperparameters"].items() if n.replace("-", "_") not in WATCHING}
     decides = {"hyperparameters": decisive, "files": given.files, "processes": world_size}
-    checkpoints = checkpoint.Checkpoint(
-        args.checkpoint_dir,
-        decides,
-        learnt,
-        {"optimizer": optimizer, "schedule": schedule},
-        train_loader.sampler.generator,
-    )
+    parts = {"optimizer": optimizer, "schedule": schedule}
+    if learner.scaler.is_enabled():
+        parts["scaler"] = learner.scaler
+    checkpoints = checkpoint.Checkpoint(args.checkpoint_dir, decides, learnt, parts, train_loader.sampler.generator)
     history, best = checkpoints.restore()
     resumed_from = len(history) or None
     steps = Steps(len(train_loader), len(loaders["valid"]), args.epochs, finished=len(history))
     timer.done.update(steps.done())
-    debugger = Debugger(args, standardized.layer, network, loss_fn, steps)
+    debugger = Debugger(args, standardized.layer, network, loss_fn, steps, learner.scaler)
     parallel = distributed.in_parallel(network, device)
     interruption.listen()
     stop = why_stop(history, args)

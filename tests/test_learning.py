@@ -48,6 +48,55 @@ assert whole[0] < 0.2 and max(whole) == whole[5] == 1 and whole[:6] == sorted(wh
 assert whole[5:] == sorted(whole[5:], reverse=True)
 """
 
+# What a GPU of before Ampere does (the T4 of ml.g4dn), here by torch's emulation on a CPU.
+HALF = """
+import tempfile, types, torch
+import checkpoint, debug, learning
+learning.native_half = lambda: torch.float16
+args = types.SimpleNamespace(precision="auto", unfreeze="all", features=None, optimizer="sgd", lr=0.1, weight_decay=0.0,
+                             label_smoothing=0.0, epochs=1)
+gpu, cpu = torch.device("cuda"), torch.device("cpu")
+assert learning.half_precision(args, gpu) == learning.half_precision(args, cpu) == torch.float16
+# A head alone stays in float32 on a GPU, too: L-BFGS, which knows of no scale, learns nothing else.
+for unfreeze, features, wanted in (("none", "f", None), ("layer4", "f", torch.float16), ("none", None, torch.float16)):
+    asked = types.SimpleNamespace(precision="auto", unfreeze=unfreeze, features=features)
+    assert learning.half_precision(asked, gpu) == wanted, (unfreeze, features)
+
+torch.manual_seed(0)
+images, labels = torch.randn(8, 4), torch.randint(3, (8,))
+timer = types.SimpleNamespace(part=lambda name: None)
+def make():
+    torch.manual_seed(1)
+    network = torch.nn.Linear(4, 3)
+    optimizer = learning.make_optimizer(list(network.parameters()), args)
+    schedule = learning.make_schedule(optimizer, args, 100)
+    loss_fn = learning.CrossEntropyLoss(torch.bincount(labels), False, 0.0)
+    return network, learning.Learner(loss_fn, optimizer, schedule, args, cpu)
+network, learner = make()
+seen = []
+debugger = debug.Debugger.__new__(debug.Debugger)
+debugger.scaler = learner.scaler
+network.weight.register_hook(lambda gradient: seen.append((gradient, debugger._unscaled(gradient))))
+learner.step(network, images, labels, timer)
+other, _ = make()
+torch.nn.functional.cross_entropy(other(images), labels).backward()
+scaled, unscaled = seen[0]
+assert scaled.abs().max() > 100 * unscaled.abs().max()
+assert torch.allclose(unscaled, other.weight.grad, atol=1e-2)
+
+# The scale that a training has come to is gone on with.
+learner.scaler.update(64.0)
+folder = tempfile.TemporaryDirectory()
+def keep(network, learner):
+    parts = {"optimizer": learner.optimizer, "schedule": learner.schedule, "scaler": learner.scaler}
+    generator = torch.Generator()
+    return checkpoint.Checkpoint(folder.name, {}, dict(network.named_parameters()), parts, generator)
+keep(network, learner).save([{"epoch": 1}], None)
+again, later = make()
+assert keep(again, later).restore() == ([{"epoch": 1}], None)
+assert later.scaler.get_scale() == 64
+"""
+
 # Pillow and torchvision's transforms, as the original project has them: its pictures are ours, to the last bit.
 PICTURES = """
 import sys, torch
@@ -77,7 +126,7 @@ def run(python, script, *arguments):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("script", [LOSS, SCHEDULE], ids=["loss", "schedule"])
+@pytest.mark.parametrize("script", [LOSS, SCHEDULE, HALF], ids=["loss", "schedule", "half"])
 def test_learning_is_what_torch_says(image_python, script):
     run(image_python, script)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ import pytest
 from observed_jobs import START, epochs, losses, metric, observe, parts, profile, steps
 
 from dogbreed_cli.report.profile import Event, Sample
+from dogbreed_cli.report.report import to_plain
 from dogbreed_cli.report.rules import (
     NOT_EVALUATED,
     NOT_TRIGGERED,
@@ -38,6 +40,20 @@ def busy(share: float, high: float, low: float, total: int = 200) -> list[float]
 
 
 # ---- the GPU
+
+
+@pytest.mark.parametrize("rule", GPU_RULES)
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_what_is_found_of_gpus_can_be_written(rule: str, share: float) -> None:
+    samples = [
+        sample
+        for dimension, name in (("GPUUtilization", "gpu0"), ("GPUUtilization", "gpu1"), (MEMORY, "gpu0"),
+                                (MEMORY, "gpu1"), (CORE, "cpu0"), (WAIT, "cpu0"))
+        for sample in metric(busy(share, 99, 1), dimension, name)
+    ]  # fmt: skip
+    verdict = judge(rule, samples)
+    assert verdict.state != NOT_EVALUATED
+    assert json.loads(json.dumps(to_plain(verdict)))["rule"] == rule
 
 
 @pytest.mark.parametrize(("rule", "dimension"), [("CPUBottleneck", CORE), ("IOBottleneck", WAIT)])

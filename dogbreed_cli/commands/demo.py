@@ -125,7 +125,8 @@ def choose_weights(app: App) -> tuple[str, ...]:
     if app.config().model.weights != "DEFAULT":
         return ()
     app.console.note("looking for the ImageNet weights of ResNet50")
-    command = [str(ensure(app.console.note)), "-c", FETCH_WEIGHTS]
+    python = app.config().local.python
+    command = [str(python.expanduser() if python else ensure(app.console.note)), "-c", FETCH_WEIGHTS]
     try:
         tried = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_SECONDS)
         if tried.returncode == 0:
@@ -133,6 +134,8 @@ def choose_weights(app: App) -> tuple[str, ...]:
         reason = (tried.stderr.strip().splitlines() or ["no reason given"])[-1]
     except subprocess.TimeoutExpired:
         reason = f"not there after {FETCH_SECONDS} s"
+    except OSError as error:  # local.python names no interpreter: the first job will say so
+        reason = str(error)
     app.console.warn(f"NO PRETRAINED WEIGHTS: they could not be downloaded ({reason}).")
     app.console.warn(
         "The demo goes on with a RANDOM network, and with the smaller ResNet18 at 128 pixels: enough to tell cartoons "

@@ -15,6 +15,7 @@ from dogbreed_cli.local.container import study_environment
 from dogbreed_cli.local.group import program_environment
 from dogbreed_cli.local.home import Home
 from dogbreed_cli.local.image import COMPLETE, image_folder, interpreter
+from dogbreed_cli.source import find_entrypoints
 from dogbreed_cli.weights import kind_of
 
 # Seconds for the interpreter's one run: torch alone takes ten on a cold disk.
@@ -25,14 +26,17 @@ LOOK = """
 import json, sys, warnings
 from importlib import import_module, metadata
 warnings.simplefilter("ignore")
-backbone, weights = sys.argv[1:]
+backbone, weights, entrypoints = sys.argv[1:]
 found, missing = {"python": sys.version.split()[0]}, {}
-needed = ("torch", "torchvision", "safetensors", "smdebug.pytorch", "sagemaker_training", "sagemaker_pytorch_container")
+needed = ("torch", "torchvision", "safetensors", "smdebug", "sagemaker_training", "sagemaker_pytorch_container")
 for name in needed:
     try:
         import_module(name)
+        if name == "smdebug":  # as jobs import it: a young protobuf does not matter to them
+            sys.path.append(entrypoints)
+            import_module("smdebug_shim").load()
     except Exception as error:
-        missing[name.partition(".")[0]] = f"{type(error).__name__}: {error}"[:200]
+        missing[name] = f"{type(error).__name__}: {error}"[:200]
 for name in ("torch", "torchvision", "smdebug"):
     if name not in missing:
         found[name] = metadata.version(name)
@@ -100,7 +104,7 @@ def ask(python: Path, backbone: str, weights: str) -> tuple[dict | None, str]:
     """What LOOK says, run as jobs are: with no more of our environment than they get."""
     try:
         done = subprocess.run(
-            [python, "-c", LOOK, backbone, weights],
+            [python, "-c", LOOK, backbone, weights, find_entrypoints()],
             env=program_environment(study_environment({}, python, threads=None)),
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -210,7 +210,7 @@ def low_gpu_utilization(
     for (node, gpu), (_, values) in found.items():
         parts = [np.quantile(part, (0.95, 0.05)) for part in windows(values, scaled["window"], patience)]
         bad = [p95 < threshold_p95 or p5 < threshold_p5 for p95, p5 in parts]
-        low, judged = low + sum(bad), judged + len(bad)
+        low, judged = low + int(sum(bad)), judged + len(bad)
         worst = min(parts, key=lambda pair: tuple(pair))
         details.setdefault(node, {})[gpu] = {"gpu_95": float(worst[0]), "gpu_5": float(worst[1])}
         said.append(f"{gpu} of {node}: 95th percentile {worst[0]:.0f} %, 5th {worst[1]:.0f} % at its worst")
