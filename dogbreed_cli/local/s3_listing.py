@@ -64,12 +64,13 @@ class Listing:
                 prefixes.append(encode(key.decode()))
                 last = key + _PAST
                 continue
+            name = key.decode()
             try:
-                description = self.store.describe(bucket, key.decode(), path)
+                description = self.store.describe(bucket, name, path)
             except OSError:
                 continue  # deleted meanwhile
             found = {
-                "Key": encode(key.decode()),
+                "Key": encode(name),
                 "LastModified": datetime.fromtimestamp(description.mtime_ns / 1e9, UTC),
                 "ETag": description.etag,
                 "Size": description.size,

@@ -218,10 +218,11 @@ class Store:
 
     def describe(self, bucket: str, key: str, path: str | Path) -> Description:
         """What is told of the object that was just found at `path`; raises OSError when it is gone."""
-        with contextlib.suppress(OSError):
-            description = self.recall(bucket, key, os.stat(path))
-            if description:
+        try:
+            if description := self.recall(bucket, key, os.stat(path)):
                 return description
+        except OSError:
+            pass
         # Put by hand; or a put stands between its two renames, or has moved the object beside a folder of its name.
         with self.lock(bucket, shared=True):
             file = find_file(self.folder / bucket, key).open("rb")

@@ -8,6 +8,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from dogbreed_cli.local.wire_text import parse_text, serialize_text
 
+_PLAIN = {"boolean", "integer", "long", "float", "double", "timestamp"}
 _SPECIAL = re.compile("[&<>\r]")
 
 
@@ -47,6 +48,8 @@ def _structure(shape: Any, value: dict[str, Any], name: str) -> str:
             attributes += f" {member.attribute}={quoteattr(member_value)}"
         elif isinstance(member_value, str):  # most are: a hot loop
             children += f"<{member.element}>{_escape(member_value)}</{member.element}>"
+        elif member.is_plain:
+            children += f"<{member.element}>{serialize_text(member.shape, member_value, 'iso8601')}</{member.element}>"
         else:
             children += serialize_xml(member.shape, member_value, member.element)
     namespace = shape.serialization.get("xmlNamespace", {})
@@ -59,6 +62,7 @@ class Member(NamedTuple):
     shape: Any
     element: str
     attribute: str  # its name, of one that stands in the structure's own tag
+    is_plain: bool  # a number, a truth value or a time, whose text has nothing to escape
     is_elsewhere: bool  # in a header, say
 
 
@@ -69,6 +73,7 @@ def _members(shape: Any) -> dict[str, Member]:
             member,
             element_name(member, key),
             member.serialization["name"] if member.serialization.get("xmlAttribute") else "",
+            member.type_name in _PLAIN,
             "location" in member.serialization,
         )
         for key, member in shape.members.items()
