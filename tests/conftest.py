@@ -21,6 +21,7 @@ import pytest
 from click.testing import CliRunner
 from entrypoint_runs import draw_images
 from forked import build_warm_image, run_forked_python
+from forked import pytest_configure as pytest_configure
 from json_documents import check_document
 from slowest_first import pytest_collection_modifyitems as pytest_collection_modifyitems
 

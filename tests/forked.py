@@ -1,6 +1,7 @@
 """`subprocess.run([python, ...])` without the seconds that its imports take: as a fork of a process that has them.
 
-Each worker of pytest has one such process for an interpreter, started when it is first asked for; see fork_server.py.
+There is one such process for an interpreter, started when it is first asked for, or before pytest-xdist starts the
+workers, who share it; see fork_server.py.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+import pytest
+
+from dogbreed_cli.local.image import ensure
+
 SERVER = Path(__file__).with_name("fork_server.py")
 # What `dogbreed` imports when it needs it.
 COMMANDS = (
@@ -31,10 +36,18 @@ TRAINING = (
 )  # fmt: skip
 
 
+# Of the environment, for workers of pytest-xdist: the addresses of what the process that started them has, as JSON.
+SHARED = "FORK_SERVERS"
+
+
 class Forks:
-    """A process of an interpreter with modules imported; it ends with this one."""
+    """A process of an interpreter with modules imported; it ends with the process that started it."""
 
     def __init__(self, python: str, modules: Sequence[str]):
+        self.process = None
+        if shared := json.loads(os.environ.get(SHARED, "{}")).get(python):
+            self.address = shared
+            return
         self.folder = tempfile.TemporaryDirectory(prefix="forks-")
         self.address = f"{self.folder.name}/socket"
         # One thread, as for all trainings of tests: it is asked for when a library is loaded.
@@ -52,7 +65,8 @@ class Forks:
                 return connection
             except OSError:
                 connection.close()
-                assert self.process.poll() is None and time.monotonic() < end, "what forks has not started"
+                has_ended = self.process is not None and self.process.poll() is not None
+                assert not has_ended and time.monotonic() < end, "what forks has not started"
                 time.sleep(0.05)
 
     def run(
@@ -83,6 +97,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 @functools.cache
 def forks_of(python: str) -> Forks:
     return Forks(python, COMMANDS if python == sys.executable else TRAINING)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before pytest-xdist starts its workers, who inherit the environment: a half minute of imports for each less."""
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        interpreters = (sys.executable, str(ensure(print)))
+        os.environ[SHARED] = json.dumps({python: forks_of(python).address for python in interpreters})
 
 
 def run_forked_python(
