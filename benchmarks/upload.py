@@ -20,8 +20,8 @@ from table import Row
 
 AWS = process.ROOT / ".venv" / "bin" / "aws"
 CLASSES = 20
-# Times `aws s3 sync`. With keys in a file ours has to import boto3, which understands those files.
-LEAST = {"first": 2, "unchanged": 5, "unchanged, keys in ~/.aws": None}
+# Times `aws s3 sync`. AWS's keys stand in the environment, as on CI, or in the file that `aws configure` writes.
+LEAST = {"first": 2, "unchanged": 5, "unchanged, keys in ~/.aws": 5}
 MOST_GROWTH = 2  # of the memory, from few files to a hundred times as many
 REGION = "us-east-1"
 
@@ -125,7 +125,7 @@ def time_rows(seconds, what):
         ratios = [their / my for their, my in zip(theirs, mine, strict=True)]
         note = "start-up of the command counted; the ratio of medians decides"
         row = Row(f"times `aws s3 sync`, {run}", "ours", "x", ratios, note)
-        rows.append(row.must(f">= {least}", times >= least) if least else row)
+        rows.append(row.must(f">= {least}", times >= least))
     return rows
 
 

@@ -18,6 +18,7 @@ from uuid import uuid4
 
 import psutil
 import pytest
+import read_once  # noqa: F401
 from click.testing import CliRunner
 from entrypoint_runs import draw_images
 from forked import build_warm_image, run_forked_python
@@ -287,9 +288,6 @@ def trained(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatc
 
     with trained_in(tmp_path, serving_image(tmp_path_factory), monkeypatch) as machine:
         yield machine
-
-
-# ---- after everything
 
 
 @pytest.fixture(scope="session", autouse=True)

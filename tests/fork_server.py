@@ -142,6 +142,8 @@ if __name__ == "__main__":
     gc.collect()
     gc.freeze()  # so that no collection in a fork copies the pages of all these objects
     with socket.socket(socket.AF_UNIX) as listening:
+        if not Path(address).parent.exists():
+            sys.exit()  # who started this has ended already
         listening.bind(address)
         listening.listen()
         serve(listening)

@@ -27,7 +27,7 @@ SERVER = Path(__file__).with_name("fork_server.py")
 # What `dogbreed` imports when it needs it.
 COMMANDS = (
     "dogbreed_cli.*", "boto3", "botocore.session", "matplotlib.pyplot", "obstore", "msgspec", "rich.live",
-    "rich.progress", "rich.table", "sagemaker.core.resources", "sklearn.metrics",
+    "rich.progress", "rich.table", "sagemaker.core.resources", "sklearn.metrics", "read_once",
 )  # fmt: skip
 # What trainings and endpoints import, torch._dynamo with the first optimizer; but for what a test wants not imported.
 TRAINING = (
