@@ -1,12 +1,14 @@
 """Which hyperparameters mattered: trials as Optuna sees them, and where nothing can be said."""
 
 import json
+import re
 
 import pytest
 from report_artifacts import TRIALS, build_full, describe_job, describe_trial, describe_tuning, render, write_artifacts
 from report_watched import RANGES, build_watched
 
 from dogbreed_cli import report
+from dogbreed_cli.report.charts_trials import draw_slices
 from dogbreed_cli.report.importance import measure_importance, why_no_importance
 from dogbreed_cli.report.trials import Span, read_tuning
 
@@ -73,6 +75,13 @@ def test_page_names_the_evaluator_and_what_is_too_few(tmp_path):
     assert few.importance.trusted is False
     assert "Too few trials to trust" in render(few, tmp_path / "few").sections["trials"]
     assert "Only one hyperparameter varied" in render(build_full(tmp_path / "c"), tmp_path / "one").sections["trials"]
+
+
+def test_an_axis_of_little_more_than_a_decade_has_numbers_to_read_it_by():
+    rows = [(lr, {"lr": lr, "batch-size": 32}) for lr in (1.2e-4, 4e-4, 4.1e-3)]
+    [(name, chart)] = draw_slices(tuned(*rows, ParameterRanges=RANGES))
+    shown = re.findall(r">(0\.0\d+)<", chart)
+    assert name == "lr" and {"0.0003", "0.001", "0.003"} <= set(shown)
 
 
 def test_charts_of_trials_with_words_for_hyperparameters(tmp_path):

@@ -14,6 +14,7 @@ from dogbreed_cli.report.wording import say_value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 # matplotlib knows no CSS: it draws in these colours, which are then replaced by the page's variables.
 INK, SOFT, LINE = "#010101", "#020202", "#030303"
@@ -29,6 +30,7 @@ VARIABLES = {
     BAD: "var(--bad)",
     **{colour: f"var(--tint{number})" for number, colour in enumerate(TINTS)},
 }
+FEW_DECADES = 1000
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     # A class or a hyperparameter may be called "$x$": it is text.
@@ -73,6 +75,16 @@ def finish_counted(axes: "Axes", x_label: str) -> None:
     if axes.get_yscale() == "linear":
         axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
     finish(axes, x_label)
+
+
+def label_decades(axis: "Axis", values: Sequence[float]) -> None:
+    """For a logarithmic axis. Where there are few decades 3 stands among 1 and 10: else one number may be all."""
+    from matplotlib.ticker import LogLocator
+
+    if max(values) / min(values) < FEW_DECADES:
+        axis.set_major_locator(LogLocator(subs=(1, 3)))
+    axis.set_major_formatter(lambda value, place: say_value(value))
+    axis.set_minor_formatter("")
 
 
 def finish(axes: "Axes", x_label: str) -> None:

@@ -6,9 +6,19 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from dogbreed_cli.report.activity import Activity, Line, Steps
-from dogbreed_cli.report.charts import FIRST, SECOND, TINTS, draw_chart, finish, finish_counted, plot_curve, tell_curve
+from dogbreed_cli.report.charts import (
+    FIRST,
+    SECOND,
+    TINTS,
+    draw_chart,
+    finish,
+    finish_counted,
+    label_decades,
+    plot_curve,
+    tell_curve,
+)
 from dogbreed_cli.report.series import LOSSES, Series
-from dogbreed_cli.report.wording import name_kind, say_amount, say_metric, say_value
+from dogbreed_cli.report.wording import name_kind, say_amount, say_metric
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -109,8 +119,7 @@ def draw_collection(name: str, series: Sequence[Series], number: int) -> Markup:
         # Gradients shrink by orders of magnitude.
         if name != LOSSES and values and max(values) / min(values) > MILLI:
             axes.set_yscale("log")
-            axes.yaxis.set_major_formatter(lambda value, place: say_value(value))
-            axes.yaxis.set_minor_formatter("")
+            label_decades(axes.yaxis, values)
         finish_counted(axes, "Step")
 
     told = " ".join(tell_curve(f"{one.tensor} in mode {one.mode}", one.values) for one in shown)

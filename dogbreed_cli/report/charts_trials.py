@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from dogbreed_cli.report.charts import BAD, FIRST, LINE, SECOND, SOFT, draw_chart, finish, finish_counted
+from dogbreed_cli.report.charts import BAD, FIRST, LINE, SECOND, SOFT, draw_chart, finish, finish_counted, label_decades
 from dogbreed_cli.report.importance import is_number, measured_trials, varied_names
 from dogbreed_cli.report.trials import Trial, Tuning, find_best
 from dogbreed_cli.report.wording import say_value
@@ -109,8 +109,7 @@ def draw_slice(tuning: Tuning, trials: Sequence[Trial], name: str, number: int) 
     def draw(axes: "Axes") -> None:
         if is_log(tuning, name, trials):
             axes.set_xscale("log")
-            axes.xaxis.set_major_formatter(lambda value, place: say_value(value))
-            axes.xaxis.set_minor_formatter("")
+            label_decades(axes.xaxis, values)
         axes.plot(shown[1:], objectives[1:], "o", color=SECOND, markersize=6, label="trial")
         axes.plot(shown[:1], objectives[:1], "o", color=FIRST, markersize=8, label="best")
         finish(axes, name)
