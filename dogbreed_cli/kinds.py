@@ -1,7 +1,7 @@
 """The kinds of values that settings have, as types that msgspec takes: a value read as its kind, a kind in words.
 
 read({"epochs": "3"}, Train)                -> Train(epochs=3, ...)
-next(find_mistakes({"epochs": 0}, Train))   -> epochs = 0: must be a whole number greater than or equal to 1 and ...
+next(find_mistakes({"epochs": 0}, Train))   -> epochs = 0: must be a whole number from 1 to 1000
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from msgspec.structs import fields
 NOUNS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", tuple: "a list"}
 LIMITS = {
     "gt": "greater than {}",
-    "ge": "greater than or equal to {}",
+    "ge": "of at least {}",
     "lt": "less than {}",
-    "le": "less than or equal to {}",
+    "le": "of at most {}",
     "min_length": "of at least {}",
     "max_length": "of at most {}",
 }
@@ -115,7 +115,10 @@ def describe(kind: Any) -> str:
     if get_origin(bare) is Literal:
         *most, last = map(repr, get_args(bare))
         return f"{', '.join(most)} or {last}"
+    if isinstance(bare, type) and issubclass(bare, Struct):
+        return f"a table, in which {fields(bare)[0].name} is a key"
     noun = "a table" if is_table(bare) else NOUNS.get(get_origin(bare) or bare, "a path")
-    limits = {words: getattr(meta, name, None) for name, words in LIMITS.items()}
-    said = " and ".join(words.format(limit) for words, limit in limits.items() if limit is not None)
-    return f"{noun} {said}".rstrip()
+    limits = {name: limit for name in LIMITS if (limit := getattr(meta, name, None)) is not None}
+    if {"ge", "le"} <= limits.keys():
+        return f"{noun} from {limits['ge']} to {limits['le']}"
+    return f"{noun} {' and '.join(LIMITS[name].format(limit) for name, limit in limits.items())}".rstrip()
