@@ -121,7 +121,7 @@ def become(request, descriptors):
 
 def run(arguments):
     set_before_start = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
-    kind, *rest = arguments[1:] if arguments[0] == "--" else arguments
+    kind, *rest = arguments[1:] if arguments[0] in ("--", "-u") else arguments  # whose environment says -u, too
     if kind == "-m":
         sys.argv, sys.path[:0] = rest, [str(Path.cwd()), *set_before_start]
         runpy.run_module(rest[0], run_name="__main__", alter_sys=True)

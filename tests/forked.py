@@ -172,7 +172,11 @@ os._exit(code)
 
 def build_warm_image(python: Path, folder: Path) -> Path:
     """An interpreter like `python`, except that its programs begin with torch imported. They are killed with it."""
-    return write_starter(folder / "bin" / "python", str(python), arguments=[], python=str(folder / "bin" / "python"))
+    warm = write_starter(folder / "bin" / "python", str(python), arguments=[], python=str(folder / "bin" / "python"))
+    torchrun = warm.with_name("torchrun")  # AWS's toolkit looks for it beside the interpreter
+    torchrun.write_text(f"#!{warm}\n" + Path(python).with_name("torchrun").read_text().partition("\n")[2])
+    torchrun.chmod(0o755)
+    return warm
 
 
 def build_forked_command(folder: Path) -> Path:

@@ -49,12 +49,12 @@ def drawn(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def job(image_python, flat, tmp_path_factory):
+def job(warm_python, flat, tmp_path_factory):
     """A finished job of two processes under AWS's toolkit, with a debugger: (base folder, log)."""
     base = tmp_path_factory.mktemp("torchrun")
     launch = {"sagemaker_torch_distributed_enabled": True, "sagemaker_mpi_num_of_processes_per_host": 2}
     done = run_toolkit(
-        image_python,
+        warm_python,
         base,
         flat,
         MODEL | {"batch-size": 4} | launch,
