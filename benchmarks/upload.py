@@ -124,8 +124,7 @@ def time_rows(seconds, what):
         times = median(theirs) / median(mine)
         ratios = [their / my for their, my in zip(theirs, mine, strict=True)]
         note = "start-up of the command counted; the ratio of medians decides"
-        row = Row(f"times `aws s3 sync`, {run}", "ours", "x", ratios, note)
-        rows.append(row.must(f">= {least}", times >= least))
+        rows.append(Row(f"times `aws s3 sync`, {run}", "ours", "x", ratios, note).must(f">= {least}", times >= least))
     return rows
 
 

@@ -50,13 +50,13 @@ def find_keys(environment: Mapping[str, str], aws: Aws) -> dict[str, Any] | None
     if not given.keys() <= UNDERSTOOD:
         return None
     named = aws.profile or given.get("AWS_PROFILE")
-    keys = {name.lower(): given[name] for name in sorted(given.keys() & {name.upper() for name in KEYS})}
+    keys = {name: given[name.upper()] for name in KEYS if name.upper() in given}
     if named and keys:  # which of them counts depends on who named the profile
         return None
     profile = read_profile(given, named or "default")
     if profile is None or (named and not profile):
         return None
-    keys = keys or {name: profile[name] for name in sorted(profile.keys() & KEYS)}
+    keys = keys or {name: profile[name] for name in KEYS if name in profile}
     region = aws.region or environment.get("AWS_DEFAULT_REGION", profile.get("region"))
     if not region or (not endpoint and region.startswith(ELSEWHERE)):
         return None

@@ -1,7 +1,8 @@
 """Make an s3:// prefix what an image folder is, and say so in a manifest.
 
     folder = images.scan(path)
-    plan = plan_sync(folder, find_stored(client, bucket, "dogbreed/data"), "dogbreed/data")
+    objects = list_ours(client, bucket, "dogbreed/data")
+    plan = plan_sync(folder, find_stored(client, bucket, "dogbreed/data", objects), "dogbreed/data")
     result = sync(client, folder, plan, bucket, "dogbreed/data", on_progress=draw)
     manifest = read_manifest(client, bucket, "dogbreed/data")
 
@@ -105,10 +106,13 @@ def choose_ours(objects: Iterable[S3Object], prefix: str) -> dict[str, S3Object]
     return {item.key: item for item in objects if item.key.startswith(ours) or item.key == manifest}
 
 
-def find_stored(client: Any, bucket: str, prefix: str, objects: Mapping[str, S3Object] | None = None) -> Stored:
-    """`objects` are those of `choose_ours`, where they have been listed already. Raises DogbreedError."""
-    if objects is None:
-        objects = choose_ours(list_objects(client, bucket, join_key(prefix) + "/"), prefix)
+def list_ours(client: Any, bucket: str, prefix: str) -> dict[str, S3Object]:
+    """Raises DogbreedError."""
+    return choose_ours(list_objects(client, bucket, join_key(prefix) + "/"), prefix)
+
+
+def find_stored(client: Any, bucket: str, prefix: str, objects: Mapping[str, S3Object]) -> Stored:
+    """`objects` are those of `list_ours`. Raises DogbreedError."""
     return Stored(find_manifest(client, bucket, prefix) if join_key(prefix, MANIFEST) in objects else None, objects)
 
 

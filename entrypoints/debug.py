@@ -191,7 +191,7 @@ class Debugger:
         hook.backward_hook = backward_hook
 
     def _unscaled(self, gradient):
-        """float16's losses are scaled up before the backward pass, and so are its gradients, 65536 times and less."""
+        """float16's losses are scaled up before the backward pass, and so are its gradients, thousands of times."""
         if self.scaler is None or not self.scaler.is_enabled():
             return gradient
         return gradient / self.scaler.get_scale()

@@ -94,7 +94,7 @@ class CudaEngine:
             try:
                 self.graphs[len(images)] = self.capture(images)
             except RuntimeError as error:  # the network waits for a result within
-                self.say(f"no CUDA graph of this network: {str(error).strip().partition(chr(10))[0]}")
+                self.say(f"no CUDA graph of this network: {first_line(error)}")
                 self.most_graphed = 0
         if len(images) > self.most_graphed:
             return self.run(images.pin_memory().cuda(non_blocking=True)).cpu()
@@ -152,8 +152,7 @@ def openvino_engines(front, sample, mean, std, precisions, say):
             hint = {"INFERENCE_PRECISION_HINT": precision}
             yield OpenVino(openvino.Core().compile_model(graph, "CPU", settings | hint), precision)
     except Exception as error:  # it fails in many ways: an operation it lacks, a branch the tracer cannot follow
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        say(f"WARNING: OpenVINO cannot convert this network, torch does it: {reason}")
+        say(f"WARNING: OpenVINO cannot convert this network, torch does it: {first_line(error)}")
 
 
 def fold(front, say):
@@ -163,9 +162,12 @@ def fold(front, say):
     try:
         return fuse(front)
     except Exception as error:  # control flow that depends on data, in many ways
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        say(f"BatchNorm is not folded, the network cannot be traced: {reason}")
+        say(f"BatchNorm is not folded, the network cannot be traced: {first_line(error)}")
         return copy.deepcopy(front)
+
+
+def first_line(error):
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def name_of(dtype):

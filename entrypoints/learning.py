@@ -102,7 +102,7 @@ class Learner:
 def half_precision(args, device):
     """The dtype of autocast, or None. A head alone is too small for it to pay, and L-BFGS, which learns nothing else,
     takes float16's scaled gradients for those of its losses, which are not scaled."""
-    head_alone = args.unfreeze == "none" and (args.features or device.type == "cpu")
-    if args.precision == "fp32" or head_alone or (device.type == "cpu" and args.features):
+    head_alone = args.unfreeze == "none" and args.features
+    if args.precision == "fp32" or head_alone or (device.type == "cpu" and (args.unfreeze == "none" or args.features)):
         return None
     return native_half()

@@ -43,7 +43,8 @@ def open_client(moto: str, service: str, region: str = REGION, **keys: str) -> A
 
 def send(client: Any, pictures: Path, bucket: str) -> None:
     folder = images.scan(pictures)
-    plan = sync.plan_sync(folder, sync.find_stored(client, bucket, DATA), DATA)
+    stored = sync.find_stored(client, bucket, DATA, sync.list_ours(client, bucket, DATA))
+    plan = sync.plan_sync(folder, stored, DATA)
     sync.sync(client, folder, plan, bucket, DATA)
 
 

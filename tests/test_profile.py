@@ -143,6 +143,6 @@ def test_reading_an_hour_is_quick(tmp_path: Path) -> None:
     write_timeline(tmp_path, "algo-1", [*metadata(), *(step(i, i * 100, 90) for i in range(20_000))])
     began = time.thread_time()
     found = read_profile(tmp_path)
-    assert time.thread_time() - began < 2  # ten times what it takes, since this process may hold a lot by now
+    assert time.thread_time() - began < 1.0
     assert (len(found.samples), len(found.events)) == (8_000, 20_000)
     assert isinstance(found.events[0], Event)

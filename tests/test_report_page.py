@@ -85,7 +85,7 @@ def test_133_classes_and_8000_predictions(full, tmp_path):
     built = report.build(folder, describe_job(), describe_tuning(), many)
     shown = zip((row.file for row in built.evaluation.mistakes), images, strict=True)
     page = render(report.illustrate(built, dict(shown)), tmp_path / "out")
-    assert time.thread_time() - began < 8  # two and a half times what it takes
+    assert time.thread_time() - began < 5
     assert len(built.predictions) == 8113
     assert (tmp_path / "out" / "report.html").stat().st_size < 2_000_000
     assert page.tags["rect"] > 133

@@ -14,7 +14,7 @@ from dogbreed_cli.breeds import draw_breeds
 from dogbreed_cli.errors import DogbreedError
 from dogbreed_cli.image_files import Progress
 from dogbreed_cli.images import scan
-from dogbreed_cli.sync import MANIFEST, find_stored, plan_sync, read_manifest, sync
+from dogbreed_cli.sync import MANIFEST, find_stored, list_ours, plan_sync, read_manifest, sync
 
 PREFIX = "dogbreed/data"
 
@@ -25,10 +25,13 @@ def dogs(tmp_path) -> Path:
     return tmp_path / "dogs"
 
 
+def make_plan(client, folder, bucket, prefix):
+    return plan_sync(folder, find_stored(client, bucket, prefix, list_ours(client, bucket, prefix)), prefix)
+
+
 def synchronize(client, folder, bucket, prefix, *more, **options):
-    return sync(
-        client, folder, plan_sync(folder, find_stored(client, bucket, prefix), prefix), bucket, prefix, *more, **options
-    )
+    plan = make_plan(client, folder, bucket, prefix)
+    return sync(client, folder, plan, bucket, prefix, *more, **options)
 
 
 def assert_holds(client, bucket, folder) -> None:
@@ -69,7 +72,7 @@ def test_changed_added_and_removed_files(client, bucket, dogs, requests):
     shutil.copy(dogs.parent / "more/train/124.Poodle/Poodle_00001.jpg", poodles / "new.jpg")
 
     folder = scan(dogs)
-    plan = plan_sync(folder, find_stored(client, bucket, PREFIX), PREFIX)
+    plan = make_plan(client, folder, bucket, PREFIX)
     assert [image.name for image in plan.send] == ["Poodle_00002.jpg", "new.jpg"]
     assert plan.delete == (f"{PREFIX}/train/124.Poodle/Poodle_00001.jpg",)
     requests.clear()
@@ -125,7 +128,7 @@ def test_etags_that_are_no_md5_are_known_from_the_manifest(client, bucket, dogs,
         etag = client.complete_multipart_upload(**place, MultipartUpload=parts)["ETag"].strip('"')
         assert etag != image.md5
         document["files"][image.key]["etag"] = etag
-    assert len(plan_sync(folder, find_stored(client, bucket, PREFIX), PREFIX).send) == 5
+    assert len(make_plan(client, folder, bucket, PREFIX).send) == 5
     storage.put_json(client, document, bucket, f"{PREFIX}/{MANIFEST}")
     requests.clear()
     assert synchronize(client, folder, bucket, PREFIX).sent == 0
@@ -137,7 +140,7 @@ import sys
 import boto3
 from pathlib import Path
 from dogbreed_cli.images import scan
-from dogbreed_cli.sync import find_stored, plan_sync, sync
+from dogbreed_cli.sync import find_stored, list_ours, plan_sync, sync
 endpoint, bucket, prefix, folder = sys.argv[1:]
 client = boto3.client("s3", "us-east-1", endpoint_url=endpoint, aws_access_key_id="t", aws_secret_access_key="t")
 def show(progress):
@@ -145,7 +148,7 @@ def show(progress):
     if progress.done_files == 9:
         sys.stdin.read()  # hold still, to be killed
 images = scan(Path(folder))
-plan = plan_sync(images, find_stored(client, bucket, prefix), prefix)
+plan = plan_sync(images, find_stored(client, bucket, prefix, list_ours(client, bucket, prefix)), prefix)
 sync(client, images, plan, bucket, prefix, show, max_workers=2)
 """
 

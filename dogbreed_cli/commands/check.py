@@ -47,7 +47,7 @@ def look(app: App, policies: Path | None) -> list[Check]:
     config = app.config()
     try:
         session = app.session(config)
-        session.client("sts")
+        session.client("sts")  # it is looked for now, not by the first check
     except (AccessError, UsageError) as error:  # no such profile, no region: nobody can be asked
         return [checks.explain(checks.Step("session", tuple), error)]
     with app.console.progress("Looking", "checks") as show:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -142,16 +142,14 @@ def list_place(session: Session, store: Any | None, prefix: str) -> dict[str, S3
     """What an earlier upload left there; None where there is no bucket. boto3 is asked only where obstore fails."""
     from dogbreed_cli.object_store import list_folder
 
-    found: Iterable[S3Object] | None = list_folder(store, prefix) if store else None
-    from dogbreed_cli.storage import has_bucket, list_objects
-    from dogbreed_cli.sync import choose_ours
+    found = list_folder(store, prefix) if store else None
+    from dogbreed_cli.storage import has_bucket
+    from dogbreed_cli.sync import choose_ours, list_ours
 
-    if found is None:
-        client = session.client("s3")
-        if not has_bucket(client, session.bucket, session.region):
-            return None
-        found = list_objects(client, session.bucket, f"{prefix}/")
-    return choose_ours(found, prefix)
+    if found is not None:
+        return choose_ours(found, prefix)
+    client = session.client("s3")
+    return list_ours(client, session.bucket, prefix) if has_bucket(client, session.bucket, session.region) else None
 
 
 def check(app: App, config: Config, folder: Path, listing: Listing) -> ImageFolder:

@@ -12,7 +12,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,8 @@ def write_files(folder: Path, texts: Mapping[str, str]) -> dict[str, Path]:
 
 
 def to_csv(row: type, rows: Iterable[Any]) -> str:
-    return write_csv(column_names(row), (astuple(line) for line in rows))
+    names = column_names(row)
+    return write_csv(names, map(attrgetter(*names), rows))
 
 
 def write_csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
