@@ -25,13 +25,15 @@ import machine_rows
 import overhead
 import predict
 import process
+import profile_reading
 import serving
 import speed
 import table
 import tuning
 import upload
 
-SECTIONS = ("speed", "job", "memory", "machine", "accuracy", "tuning", "overhead", "serving", "predict", "upload")
+SECTIONS = ("speed", "job", "memory", "machine", "accuracy", "tuning", "overhead", "profile",
+            "serving", "predict", "upload")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,9 @@ def measure(work, sizes, sections, variants):
     if "overhead" in sections:
         with section("overhead"):
             rows += overhead.measure(work, sizes)
+    if "profile" in sections:
+        with section("profile"):
+            rows += profile_reading.measure(work, sizes)
     if "serving" in sections:
         with section("serving"):
             rows += serving.measure(work, sizes)

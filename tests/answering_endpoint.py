@@ -149,6 +149,6 @@ def serve_model(python: Path, folder: Path) -> Iterator[Endpoint]:
     finally:
         process.kill()
         process.wait()
-        reader.join(timeout=20)
+        reader.join(timeout=60)
         process.stdout.close()
         print("".join(endpoint.lines), file=sys.stderr)  # shown when a test fails

@@ -58,7 +58,7 @@ def serve_account(pictures: Path) -> Iterator[str]:
     """The URL of an account with a role, some dogs uploaded, a bucket elsewhere."""
     with serve_moto() as url:
         # Another file's tests may have been in the same process.
-        requests.post(f"{url}/moto-api/reset", timeout=30).raise_for_status()
+        requests.post(f"{url}/moto-api/reset", timeout=60).raise_for_status()
         roles = {
             "dogbreed": policies.trust(),
             "nobody": {

@@ -295,4 +295,4 @@ def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     """Every worker, training and endpoint that a test started has ended when the tests have."""
     yield
     base = tmp_path_factory.getbasetemp()
-    wait_for(lambda: not processes_of(base), 20)
+    wait_for(lambda: not processes_of(base))

@@ -86,7 +86,7 @@ def delete(machine: Machine, name: str) -> None:
     machine.sagemaker.get_waiter("endpoint_deleted").wait(
         EndpointName=name, WaiterConfig={"Delay": 0.1, "MaxAttempts": 200}
     )
-    wait_for(lambda: not processes(machine, name), 10)
+    wait_for(lambda: not processes(machine, name))
 
 
 def processes(machine: Machine, name: str) -> list[psutil.Process]:

@@ -200,7 +200,7 @@ def machine_in(folder: Path, image: str = "", s3_endpoint: str | None = None) ->
     try:
         yield machine
     finally:
-        wait_for(lambda: kill_all(machine), 20)
+        wait_for(lambda: kill_all(machine))
 
 
 def kill_all(machine: Machine) -> bool:

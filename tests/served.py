@@ -145,7 +145,7 @@ class Served:
     def end(self) -> int:
         """SIGTERM; its exit code."""
         self.process.terminate()
-        return self.process.wait(timeout=20)
+        return self.process.wait(timeout=60)
 
 
 @contextmanager
@@ -172,14 +172,14 @@ def serve(home: Home, **environment: str) -> Iterator[Served]:
         for one in (served.shell, process):
             if one is not None:
                 end(one)
-        reader.join(timeout=20)
+        reader.join(timeout=60)
         process.stderr.close()
 
 
 def end(process: subprocess.Popen[str]) -> None:
     process.terminate()
     try:
-        process.wait(timeout=20)
+        process.wait(timeout=60)
     finally:
         process.kill()
         process.wait()

@@ -37,7 +37,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dogbreed]:
     recorder.start_recording()
     host, port = server.get_host_and_port()
     # What moto remembers is the process's, not the server's.
-    requests.post(f"http://{host}:{port}/moto-api/reset", timeout=30).raise_for_status()
+    requests.post(f"http://{host}:{port}/moto-api/reset", timeout=60).raise_for_status()
     environment = {
         "AWS_ENDPOINT_URL": f"http://{host}:{port}",
         "AWS_ENDPOINT_URL_PRICING": "http://127.0.0.1:9",  # moto has no Price List, and prints that on stdout

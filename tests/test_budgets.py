@@ -66,10 +66,10 @@ def aws(
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         # moto's state is this process's, not the server's: other tests have used it, and will.
-        requests.post(f"{aws.url}/moto-api/reset", timeout=30).raise_for_status()
+        requests.post(f"{aws.url}/moto-api/reset", timeout=60).raise_for_status()
         aws.run("upload", str(dogs), "--yes")
         yield aws
-        requests.post(f"{aws.url}/moto-api/reset", timeout=30).raise_for_status()
+        requests.post(f"{aws.url}/moto-api/reset", timeout=60).raise_for_status()
 
 
 def test_a_budget_stops_a_command_before_anything_is_made(aws: Aws) -> None:

@@ -95,7 +95,7 @@ def test_sigterm_ends_as_ctrl_c_does_and_says_so(dogbreed: Dogbreed) -> None:
     )
     wait_for((dogbreed.folder / ".dogbreed").exists)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 143
+    assert process.wait(60) == 143
     out, err = process.communicate()
     found = json.loads(out)
     check_document(["predict"], found)
@@ -113,7 +113,7 @@ def test_a_deploy_that_is_told_to_end_says_how_to_go_on(
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         read_until(process, r"\] (Creating)")
         process.send_signal(number)
-        said = process.communicate(timeout=20)[1]
+        said = process.communicate(timeout=60)[1]
         assert process.returncode == code
         assert "to follow it again: dogbreed deploy --job dogbreed-slow" in said
         assert document("deploy", "--job", "dogbreed-slow")["status"] == "InService"
@@ -127,7 +127,7 @@ def test_ctrl_c_at_any_moment_leaves_no_traceback(delay: float, dogbreed: Dogbre
         process.wait(delay)
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=60)
     assert process.returncode in (0, 143, -signal.SIGTERM), said
     assert "Traceback" not in said
 
@@ -144,7 +144,7 @@ def test_an_interrupt_is_none_the_less_when_it_comes_out_as_another_error(dogbre
     )
     line = ["--set", "train.epochs=1", "init", "--print"]
     process = replace(dogbreed, environment={"PYTHONPATH": str(dogbreed.folder)}).start(*line)
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 143, said
     assert said == "interrupted\n  why: SIGTERM\n"
 
@@ -187,4 +187,4 @@ def test_a_closed_stderr_and_stdout_are_silent(arguments: list[str], dogbreed: D
     assert process.stdout and process.stderr
     process.stdout.close()
     process.stderr.close()
-    assert process.wait(30) == 141
+    assert process.wait(60) == 141

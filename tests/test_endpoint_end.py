@@ -43,9 +43,9 @@ def test_an_endpoint_ends_itself(trained: Machine) -> None:
     found = document("deploy", "--expires", "3s")
     ends_at = datetime.fromisoformat(found["ends_at"])
     assert timedelta(seconds=-5) < ends_at - datetime.now(UTC) < timedelta(seconds=4)
-    wait_for(lambda: not endpoints(trained), 20)
+    wait_for(lambda: not endpoints(trained))
     assert datetime.now(UTC) > ends_at - timedelta(seconds=1)
-    wait_for(lambda: not trained.processes(), 10)
+    wait_for(lambda: not trained.processes())
     scheduler = trained.session.client("scheduler")
     with pytest.raises(scheduler.exceptions.ResourceNotFoundException):
         scheduler.get_schedule(Name="dogbreed-endpoint")
@@ -71,7 +71,7 @@ def test_status_shows_the_time_left_and_teardown_takes_the_schedule(trained: Mac
 def test_an_end_that_was_left_over_does_not_end_the_next(trained: Machine) -> None:
     document("deploy", "--expires", "2h")
     trained.sagemaker.delete_endpoint(EndpointName="dogbreed-endpoint")
-    wait_for(lambda: not endpoints(trained), 20)
+    wait_for(lambda: not endpoints(trained))
     assert document("deploy")["ends_at"] is None
 
 

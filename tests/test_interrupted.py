@@ -13,7 +13,7 @@ def test_ctrl_c_detaches_and_attach_goes_on(project: Dogbreed) -> None:
     job = read_until(waiting, r"training job (\S+)")
     read_until(waiting, r"\] (Training)")
     waiting.send_signal(signal.SIGINT)
-    _, said = waiting.communicate(timeout=20)
+    _, said = waiting.communicate(timeout=60)
     assert waiting.returncode == 130
     assert f"dogbreed train --attach {job}" in said
     assert project.json("train", "--attach", job)["status"] == "Completed"

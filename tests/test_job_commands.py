@@ -33,7 +33,7 @@ def test_what_cannot_be_is_said_with_the_next_step(trained: Machine, dogs: Path)
 
 
 def test_a_job_that_runs_is_not_said_to_have_ended(trained: Machine) -> None:
-    trained.train("dogbreed-runs", "import time; time.sleep(60)", Tags=requests.tags(Config()))
+    trained.train("dogbreed-runs", "import time; time.sleep(600)", Tags=requests.tags(Config()))
     assert document("deploy", "--job", "dogbreed-runs", code=1)["error"].endswith("is InProgress")
     assert "still InProgress" in document("train", "--attach", "dogbreed-runs", "--timeout", "0", code=8)["error"]
     report = invoke("report", "--job", "dogbreed-runs")
@@ -44,7 +44,7 @@ def test_a_job_that_runs_is_not_said_to_have_ended(trained: Machine) -> None:
 def test_status_shows_a_running_job_that_is_older_than_many_others(trained: Machine) -> None:
     # A trial's name: those that a killed tuning job left behind are jobs that run, too.
     running = "dogbreed-tune-1-001-abc"
-    trained.train(running, "import time; time.sleep(60)", Tags=requests.tags(Config()))
+    trained.train(running, "import time; time.sleep(600)", Tags=requests.tags(Config()))
     for number in range(25):
         add_training_job(trained, f"dogbreed-done-{number}", time.time() + 1)
     assert [item["name"] for item in document("status")["items"]] == [running]

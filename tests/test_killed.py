@@ -36,11 +36,11 @@ def test_kill_9_of_a_training_is_told_and_the_next_works(project: Dogbreed) -> N
     job = read_until(waiting, r"training job (\S+)")
     read_until(waiting, r"(epoch=1) ")
     find_process(project.folder, "local.worker", "training", job).kill()
-    _, said = waiting.communicate(timeout=30)
+    _, said = waiting.communicate(timeout=60)
     assert waiting.returncode == 5
     assert re.search("killed|SIGKILL|exit code|-9", said), said
     assert describe(project, job)["TrainingJobStatus"] == "Failed"
-    wait_for(lambda: not processes_of(project.folder), 10)
+    wait_for(lambda: not processes_of(project.folder))
     assert project.json("status")["items"] == []
     project.run("train", "--epochs", "1")
 
@@ -57,4 +57,4 @@ def test_kill_9_of_the_endpoint_is_told_and_the_next_deploy_works(project: Dogbr
     project.run("predict", image)
     find_process(project.folder, "local.worker", "endpoint").kill()
     assert project.json("status")["items"][0]["status"] == "Failed"
-    wait_for(lambda: not processes_of(project.folder), 10)
+    wait_for(lambda: not processes_of(project.folder))

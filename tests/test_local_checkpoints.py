@@ -94,7 +94,7 @@ print("ready")
 
 
 def test_the_last_state_is_kept_after_sigterm_and_after_failure(machine: Machine) -> None:
-    wait = SAVE_AND + "time.sleep(60)\n"
+    wait = SAVE_AND + "time.sleep(600)\n"
     machine.train("stopped", wait, CheckpointConfig={"S3Uri": f"{PREFIX}/stopped", "LocalPath": "/opt/ml/mine/here"})
 
     fail = SAVE_AND + "(folder / 'saved.txt').write_text('before')\nraise SystemExit(3)\n"

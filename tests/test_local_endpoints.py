@@ -106,7 +106,7 @@ def test_an_update_serves_on_without_one_error(dogs: Machine) -> None:
         code, message = dogs.error("update_endpoint", EndpointName="dogs", EndpointConfigName="dogs")
         assert (code, "Updating" in message) == ("ValidationException", True)
         described = settled(dogs, "dogs")
-        wait_for(lambda: '"model": "cats"' in answers[-1], 20)
+        wait_for(lambda: '"model": "cats"' in answers[-1])
     finally:
         over.set()
         for thread in threads:
@@ -115,7 +115,7 @@ def test_an_update_serves_on_without_one_error(dogs: Machine) -> None:
     assert not failures
     assert (described["EndpointStatus"], described["EndpointConfigName"]) == ("InService", "cats")
     assert '"model": "dogs"' in answers[0]
-    wait_for(lambda: len(servers(dogs, "dogs")) == 1, 10)
+    wait_for(lambda: len(servers(dogs, "dogs")) == 1)
 
 
 def test_a_failed_update_keeps_the_old_model(dogs: Machine) -> None:
@@ -149,14 +149,12 @@ def test_delete_ends_the_process_and_the_name_is_free_at_once(dogs: Machine) -> 
 
 def test_delete_while_updating(machine: Machine) -> None:
     make_config(machine, "first")
-    make_config(machine, "second", "import time\ntime.sleep(100)\n" + SERVE)
+    make_config(machine, "second", "import time\ntime.sleep(600)\n" + SERVE)
     create(machine, "updated", "first")
     settled(machine, "updated")
     machine.sagemaker.update_endpoint(EndpointName="updated", EndpointConfigName="second")
     wait_for(lambda: len(servers(machine, "updated")) == 2)
-    began = time.monotonic()
-    delete(machine, "updated")
-    assert time.monotonic() - began < 10
+    delete(machine, "updated")  # without waiting for the second, which would sleep for 600 s
 
 
 def test_endpoints_that_cannot_start_fail_with_reason_and_log(machine: Machine) -> None:
@@ -172,7 +170,7 @@ def test_endpoints_that_cannot_start_fail_with_reason_and_log(machine: Machine) 
     assert "cannot be unpacked" in broken["FailureReason"]
     for name in ("raises", "broken"):
         assert machine.error("update_endpoint", EndpointName=name, EndpointConfigName=name)[0] == "ValidationException"
-        wait_for(lambda name=name: not processes(machine, name), 10)  # type: ignore[misc]
+        wait_for(lambda name=name: not processes(machine, name))  # type: ignore[misc]
         delete(machine, name)
 
 
@@ -185,7 +183,7 @@ def test_a_server_that_ends_makes_the_endpoint_failed(machine: Machine) -> None:
     assert '"model": "mortal"' in invoke(machine, "mortal")
     with pytest.raises(machine.runtime.exceptions.ModelError):
         invoke(machine, "mortal", b"exit")
-    wait_for(lambda: status(machine, "mortal") == "Failed", 10)
+    wait_for(lambda: status(machine, "mortal") == "Failed")
     assert "exit code 7" in machine.sagemaker.describe_endpoint(EndpointName="mortal")["FailureReason"]
     with pytest.raises(ClientError, match="not found"):
         invoke(machine, "mortal")

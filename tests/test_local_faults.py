@@ -16,7 +16,7 @@ from local_endpoints import create, delete, invoke, make_config, servers, settle
 from local_jobs import Machine, command, is_gone, machine_in
 from local_trials import TRIAL, request
 
-SLEEP = "import time\nprint('ready')\ntime.sleep(60)\n"
+SLEEP = "import time\nprint('ready')\ntime.sleep(600)\n"
 
 
 @pytest.fixture
@@ -73,8 +73,8 @@ def test_worker_of_a_training_job(machine: Machine) -> None:
 def test_worker_before_its_job_has_begun(machine: Machine) -> None:
     machine.train("victim", SLEEP)
     machine.worker("victim").kill()
-    assert machine.ended("victim", 5)["TrainingJobStatus"] == "Failed"
-    wait_for(lambda: not machine.processes(), 5)
+    assert machine.ended("victim")["TrainingJobStatus"] == "Failed"
+    wait_for(lambda: not machine.processes())
     assert_the_next_job_works(machine)
 
 
@@ -86,7 +86,7 @@ def test_worker_of_a_job_that_was_asked_to_stop(machine: Machine) -> None:
     assert machine.describe("victim")["TrainingJobStatus"] == "Stopping"
     assert not is_gone(script)
     machine.worker("victim").kill()
-    assert machine.ended("victim", 5)["TrainingJobStatus"] == "Failed"
+    assert machine.ended("victim")["TrainingJobStatus"] == "Failed"
     assert not machine.processes()
 
 
@@ -95,10 +95,10 @@ def test_training_process(machine: Machine, which: str) -> None:
     machine.train("victim", SLEEP)
     leader, script = running(machine, "victim")
     (leader if which == "toolkit" else script).kill()
-    job = machine.ended("victim", 20)
+    job = machine.ended("victim")
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Failed", "Failed")
     assert ("SIGKILL, exit code: 137" if which == "toolkit" else "-9") in job["FailureReason"]
-    wait_for(lambda: not machine.processes(), 10)
+    wait_for(lambda: not machine.processes())
     assert_the_next_job_works(machine)
 
 
@@ -107,10 +107,10 @@ def test_training_process_under_the_real_toolkit(real: Machine, which: str) -> N
     real.train(f"victim-{which}", SLEEP)
     leader, script = running(real, f"victim-{which}")
     (leader if which == "toolkit" else script).kill()
-    job = real.ended(f"victim-{which}", 20)
+    job = real.ended(f"victim-{which}")
     assert job["TrainingJobStatus"] == "Failed"
     assert ("SIGKILL" if which == "toolkit" else "ExecuteUserScriptError") in job["FailureReason"]
-    wait_for(lambda: not [one for one in real.processes() if f"victim-{which}" in " ".join(command(one))], 10)
+    wait_for(lambda: not [one for one in real.processes() if f"victim-{which}" in " ".join(command(one))])
     wait_for(lambda: is_gone(leader))
     wait_for(lambda: is_gone(script))
 
@@ -122,16 +122,16 @@ def start_tuning(machine: Machine, **more: Any) -> None:
 
 
 def test_worker_of_a_tuning_job(machine: Machine) -> None:
-    start_tuning(machine, most=20, static={"wait": 60})
+    start_tuning(machine, most=20, static={"wait": 600})
     wait_for(lambda: all(machine.said(trial["TrainingJobName"], "ready") for trial in machine.trials("study")))
     machine.worker("study").kill()
-    job = machine.ended_tuning("study", 5)
+    job = machine.ended_tuning("study")
     assert job["HyperParameterTuningJobStatus"] == "Failed"
     assert "worker process on this machine was killed" in job["FailureReason"]
     # Its trials are stopped, and what it counts stays true.
-    wait_for(lambda: machine.describe_tuning("study")["TrainingJobStatusCounters"]["Stopped"] == 2, 20)
+    wait_for(lambda: machine.describe_tuning("study")["TrainingJobStatusCounters"]["Stopped"] == 2)
     assert machine.describe_tuning("study")["ObjectiveStatusCounters"] == {"Succeeded": 0, "Pending": 0, "Failed": 2}
-    wait_for(lambda: not machine.processes(), 10)
+    wait_for(lambda: not machine.processes())
     assert_the_next_job_works(machine)
 
 
@@ -139,12 +139,12 @@ def test_worker_of_a_trial(machine: Machine) -> None:
     start_tuning(machine, most=3, static={"wait": 1.5})
     victim = machine.trials("study")[0]["TrainingJobName"]
     machine.worker(victim).kill()
-    job = machine.ended_tuning("study", 30)
+    job = machine.ended_tuning("study")
     assert job["HyperParameterTuningJobStatus"] == "Completed"
     assert job["TrainingJobStatusCounters"]["NonRetryableError"] == 1
     assert job["TrainingJobStatusCounters"]["Completed"] == 2
     assert [trial["TrainingJobName"] for trial in machine.trials("study", StatusEquals="Failed")] == [victim]
-    wait_for(lambda: not machine.processes(), 10)
+    wait_for(lambda: not machine.processes())
 
 
 def test_server_of_an_endpoint(real: Machine) -> None:
@@ -154,7 +154,7 @@ def test_server_of_an_endpoint(real: Machine) -> None:
     servers(real, "server")[0].kill()
     with pytest.raises(ClientError):
         invoke(real, "server")
-    wait_for(lambda: status(real, "server") == "Failed", 10)
+    wait_for(lambda: status(real, "server") == "Failed")
     described = real.sagemaker.describe_endpoint(EndpointName="server")
     assert "exit code -9" in described["FailureReason"]
     delete(real, "server")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -150,7 +149,7 @@ def test_a_script_that_raises_fails_with_its_own_words(real: Machine) -> None:
 
 
 def test_an_ended_job_leaves_its_log_alone_behind(real: Machine) -> None:
-    wait_for(lambda: not real.processes(), 10)
+    wait_for(lambda: not real.processes())
     left = {path.name for name in ("good", "bad") for path in (real.home.jobs / name).iterdir()}
     assert left == {"worker.log", "worker.lock", "group.json"}
 
@@ -199,11 +198,9 @@ def test_odd_metrics_neither_count_nor_disturb(quick: Machine) -> None:
     assert [(entry["MetricName"], entry["Value"]) for entry in job["FinalMetricDataList"]] == [("loss", 0.5)]
 
 
-def test_thousands_of_metrics_are_all_read_and_cost_no_time(quick: Machine) -> None:
+def test_thousands_of_metrics_are_all_read(quick: Machine) -> None:
     quick.train("chatty", "for step in range(4000): print(f'step {step} loss={step}')", metrics=["loss"])
-    began = time.monotonic()
     assert quick.ended("chatty")["FinalMetricDataList"][0]["Value"] == 3999
-    assert time.monotonic() - began < 5
     assert quick.log("chatty").count("step") == 4000
 
 
@@ -250,7 +247,7 @@ def save(*_):
     sys.exit(0)
 signal.signal(signal.SIGTERM, save)
 print("ready")
-time.sleep(60)
+time.sleep(600)
 """
 
 
@@ -260,7 +257,7 @@ def test_stop_gives_the_script_time_and_keeps_its_model(quick: Machine) -> None:
     quick.sagemaker.stop_training_job(TrainingJobName="stopped")
     quick.sagemaker.stop_training_job(TrainingJobName="stopped")
     assert quick.describe("stopped")["TrainingJobStatus"] == "Stopping"
-    job = quick.ended("stopped", 20)
+    job = quick.ended("stopped")
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "Stopped")
     steps = [step["Status"] for step in job["SecondaryStatusTransitions"]]
     assert steps == ["Starting", "Downloading", "Training", "Stopping", "Stopped"]
@@ -271,14 +268,14 @@ def test_stop_gives_the_script_time_and_keeps_its_model(quick: Machine) -> None:
 
 
 def test_stop_before_the_script_has_begun(quick: Machine) -> None:
-    quick.train("stopped-early", "import time; print('began'); time.sleep(30)")
+    quick.train("stopped-early", "import time; print('began'); time.sleep(600)")
     quick.sagemaker.stop_training_job(TrainingJobName="stopped-early")
-    assert quick.ended("stopped-early", 20)["TrainingJobStatus"] == "Stopped"
+    assert quick.ended("stopped-early")["TrainingJobStatus"] == "Stopped"
 
 
 def test_max_runtime_stops_the_job(quick: Machine) -> None:
     quick.train("too-long", SAVE_ON_SIGTERM, max_run=1)
-    job = quick.ended("too-long", 20)
+    job = quick.ended("too-long")
     assert (job["TrainingJobStatus"], job["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
     assert quick.unpack("too-long", "model.tar.gz") == {"model.txt": b"saved"}
     assert "FailureReason" not in job

@@ -157,11 +157,11 @@ def test_all_failed_or_none_with_the_metric_is_failed(machine: Machine) -> None:
 
 
 def test_stop_stops_the_trials(machine: Machine) -> None:
-    start(machine, "stopped", most=20, static={"wait": 60})
+    start(machine, "stopped", most=20, static={"wait": 600})
     wait_for(lambda: machine.describe_tuning("stopped")["TrainingJobStatusCounters"]["InProgress"] == 2)
     machine.sagemaker.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName="stopped")
     assert machine.describe_tuning("stopped")["HyperParameterTuningJobStatus"] == "Stopping"
-    job = machine.ended_tuning("stopped", 20)
+    job = machine.ended_tuning("stopped")
     assert job["HyperParameterTuningJobStatus"] == "Stopped"
     assert job["TrainingJobStatusCounters"]["Stopped"] == len(machine.trials("stopped")) == 2
     for trial in machine.trials("stopped"):
@@ -181,11 +181,11 @@ def test_a_reached_target_ends_the_search(machine: Machine) -> None:
 def test_the_longest_runtime_ends_the_search(machine: Machine) -> None:
     """Two minutes are the shortest that AWS takes: the job is made two minutes older."""
     limits = {"MaxNumberOfTrainingJobs": 50, "MaxParallelTrainingJobs": 2, "MaxRuntimeInSeconds": 120}
-    start(machine, "too-long", config={"ResourceLimits": limits}, static={"wait": 60})
+    start(machine, "too-long", config={"ResourceLimits": limits}, static={"wait": 600})
     wait_for(lambda: machine.log("too-long-").count("loss=") == 2 if machine.said("too-long-", "loss=") else False)
     age = lambda record: record.update(CreationTime=record["CreationTime"] - 120)  # noqa: E731
     Records(machine.home.records).update(tuning_jobs.KIND, "too-long", age)
-    job = machine.ended_tuning("too-long", 30)
+    job = machine.ended_tuning("too-long")
     assert job["HyperParameterTuningJobStatus"] == "Completed"
     assert job["TrainingJobStatusCounters"]["Stopped"] == len(machine.trials("too-long")) == 2
     assert job["ConsumedResources"]["RuntimeInSeconds"] >= 120

@@ -59,7 +59,7 @@ def raise_error():
 {
     "tell": tell, "tell-2": tell, "late": end_late, "raise": raise_error, "three": lambda: sys.exit(3),
     "words": lambda: sys.exit("said at the end"), "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
-    "parent": lambda: (os.kill(os.getppid(), signal.SIGKILL), time.sleep(60)),
+    "parent": lambda: (os.kill(os.getppid(), signal.SIGKILL), time.sleep(600)),
 }[kind]()
 """
 KINDS = ("tell", "tell-2", "late", "raise", "three", "words", "killed", "parent")
@@ -190,7 +190,7 @@ def test_siblings_draw_different_numbers(real: Machine) -> None:
 
 
 def test_nothing_is_left_of_a_study(real: Machine) -> None:
-    wait_for(lambda: not real.processes(), 10)
+    wait_for(lambda: not real.processes())
 
 
 # Waits until the test lets it go on, and saves when it is asked to stop.
@@ -234,7 +234,7 @@ def test_trials_of_a_killed_interpreter_go_on_and_the_next_start_cold(quick: Mac
 def test_an_interpreter_with_threads_is_not_forked(quick: Machine) -> None:
     image = Path(quick.image.removeprefix("file://")).parent.parent
     torch = next(image.glob("lib/python*/site-packages")) / "torch.py"
-    torch.write_text("import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n")
+    torch.write_text("import threading, time\nthreading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n")
     (quick.folder / "go").touch()
     tune(quick, "study", WAIT, ("a",), 1, Environment={"GO": str(quick.folder / "go")})
     assert quick.ended_tuning("study")["TrainingJobStatusCounters"]["Completed"] == 1
@@ -245,17 +245,17 @@ def test_an_interpreter_with_threads_is_not_forked(quick: Machine) -> None:
 def test_stop_reaches_the_scripts_and_ends_the_interpreter(quick: Machine) -> None:
     start_waiting(quick, parallel=2)
     quick.sagemaker.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName="study")
-    assert quick.ended_tuning("study", 20)["HyperParameterTuningJobStatus"] == "Stopped"
+    assert quick.ended_tuning("study")["HyperParameterTuningJobStatus"] == "Stopped"
     for job in jobs_of(quick, "study").values():
         assert quick.describe(job)["TrainingJobStatus"] == "Stopped"
         assert quick.unpack(job, "model.tar.gz") == {"model.txt": b"saved"}
-    wait_for(lambda: not quick.processes(), 5)
+    wait_for(lambda: not quick.processes())
 
 
 def test_the_interpreter_ends_with_a_killed_tuning_worker(quick: Machine) -> None:
     start_waiting(quick, parallel=2)
     warm = interpreter(quick)
     quick.worker("study").send_signal(signal.SIGKILL)
-    wait_for(lambda: is_gone(warm), 5)
-    assert quick.ended_tuning("study", 10)["HyperParameterTuningJobStatus"] == "Failed"
-    wait_for(lambda: not quick.processes(), 20)
+    wait_for(lambda: is_gone(warm))
+    assert quick.ended_tuning("study")["HyperParameterTuningJobStatus"] == "Failed"
+    wait_for(lambda: not quick.processes())

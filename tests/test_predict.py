@@ -189,7 +189,7 @@ def test_what_came_before_ctrl_c_is_not_lost(number: int, code: int, runtime: An
     wait_for(lambda: (runtime.asked, runtime.answered) == (2, 1))
     time.sleep(0.5)  # until it has read the one answer
     waiting.send_signal(number)
-    out, said = waiting.communicate(timeout=30)
+    out, said = waiting.communicate(timeout=60)
     found = json.loads(out)
     check_document(["predict"], found)
     assert (waiting.returncode, found["code"], found["error"]) == (code, code, "interrupted"), said

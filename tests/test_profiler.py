@@ -26,12 +26,15 @@ from profiler import PhaseTimer, seconds_since_process_start
 timer = PhaseTimer("initialize")
 imports = time.perf_counter() - began
 timer.switch("train")
+began = time.perf_counter()
 for batch in timer.steps([0.02, 0.03], "TRAIN"):
     timer.part("forward")
     time.sleep(batch)
+loop = time.perf_counter() - began
+before = seconds_since_process_start()
 timer.part(None)
-difference = sum(timer.seconds.values()) - seconds_since_process_start()
-print(json.dumps([timer.seconds, imports, difference, timer.done]))
+ages = before, seconds_since_process_start()
+print(json.dumps([timer.seconds, imports, loop, ages, timer.done]))
 """
 
 
@@ -278,9 +281,10 @@ def test_phases_add_up_to_the_age_of_the_process(image_python):
         [image_python, "-c", TIMER],
         env=ALONE | {"PYTHONPATH": str(ENTRYPOINTS)}, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
-    seconds, imports, difference, counted = json.loads(done.stdout)
-    assert abs(difference) < 0.02
+    seconds, imports, loop, (before, after), counted = json.loads(done.stdout)
+    clock = 0.02  # two ticks of the clock that says when a process began
+    assert before - clock < sum(seconds.values()) < after + clock
     assert seconds["initialize"] > imports > 0.1, "importing torch is not counted"
     assert counted == {"TRAIN": 2}
-    assert 0.05 <= seconds["forward"] < 0.2
+    assert 0.05 <= seconds["forward"] <= loop
     assert set(seconds) == {"initialize", "train", "data", "forward"}

@@ -88,7 +88,7 @@ def ray(folder: Path) -> Iterator[Endpoint]:
         finally:
             process.send_signal(signal.SIGTERM)  # ends all that Ray has started, too
             process.wait(timeout=60)
-            reader.join(timeout=20)
+            reader.join(timeout=60)
             print("".join(endpoint.lines), file=sys.stderr)  # shown when a test fails
 
 

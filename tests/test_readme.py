@@ -207,4 +207,4 @@ def test_the_workflow_runs_line_by_line(project: Path, quick: dict[str, str]) ->
     check_document(["train"], json.loads((project / "train.json").read_text()))
     (uploaded,) = [step["with"]["path"] for step in steps_of(WORKFLOW) if "upload-artifact" in step.get("uses", "")]
     assert all(list(project.glob(path)) for path in uploaded.split())
-    wait_for(lambda: not processes_of(project), 20)
+    wait_for(lambda: not processes_of(project))

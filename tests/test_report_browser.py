@@ -73,7 +73,7 @@ def browser() -> Iterator[Browser]:
         requests.delete(opened.url, timeout=60)
     finally:
         driver.terminate()
-        driver.wait(10)
+        driver.wait(60)
 
 
 def wait_for(port: int) -> None:

@@ -1,7 +1,6 @@
 """The report's page and files: offline, accessible, safe from hostile names, of bounded size, written anew."""
 
 import re
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -80,12 +79,9 @@ def test_133_classes_and_8000_predictions(full, tmp_path):
     write_tensors(folder / "debug-output", steps=240)
     many = [describe_trial(n % 60 + 1, 0.5 + n / 100) for n in range(40)] + SEARCHED
     images = [draw_image(number) for number in range(25)]
-    # Of the processor, since other tests run beside this one; what is imported was, for `full`.
-    began = time.thread_time()
     built = report.build(folder, describe_job(), describe_tuning(), many)
     shown = zip((row.file for row in built.evaluation.mistakes), images, strict=True)
     page = render(report.illustrate(built, dict(shown)), tmp_path / "out")
-    assert time.thread_time() - began < 5
     assert len(built.predictions) == 8113
     assert (tmp_path / "out" / "report.html").stat().st_size < 2_000_000
     assert page.tags["rect"] > 133

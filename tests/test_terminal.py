@@ -158,7 +158,7 @@ def session(dogs: Path, image: Path) -> Iterator[Session]:
         yield session
     finally:
         session.without_terminal(["teardown", "--yes"])
-        wait_for(lambda: not processes_of(folder), 20)
+        wait_for(lambda: not processes_of(folder))
         shutil.rmtree(folder)
 
 

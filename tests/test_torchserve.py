@@ -78,8 +78,8 @@ class Server:
         try:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGTERM)
-            self.process.wait(timeout=30)
-            wait_for(lambda: not self.processes(), 30)
+            self.process.wait(timeout=60)
+            wait_for(lambda: not self.processes())
         finally:
             for process in self.processes():
                 with contextlib.suppress(psutil.NoSuchProcess):

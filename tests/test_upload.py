@@ -155,7 +155,7 @@ def test_ctrl_c_ends_it_at_once_with_all_its_processes(dogs: Path, tmp_path: Pat
     while not (readers := psutil.Process(upload.pid).children()):
         time.sleep(0.02)
     upload.send_signal(signal.SIGINT)
-    _, said = upload.communicate(timeout=20)
+    _, said = upload.communicate(timeout=60)
     assert upload.returncode == 130
     assert "it goes on where it stopped" in said and "Traceback" not in said
     assert not [reader for reader in readers if is_alive(reader)]
