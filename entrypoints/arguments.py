@@ -6,7 +6,8 @@ import os
 import re
 
 import checkpoint
-from model import UserError
+from model import UserError, check_backbone
+from pretrained import find_weights
 
 # Folders are no hyperparameters, and neither is what train.py is asked to do with them.
 FOLDERS = ("train", "valid", "test", "pretrained", "features", "model_dir", "output_data_dir", "checkpoint_dir", "mode")
@@ -115,8 +116,6 @@ def check_combinations(args):
         raise UserError("there is nothing to cache when every epoch has new crops, or the whole network learns")
     if args.weights == "pretrained" and not args.pretrained:
         raise UserError("weights is pretrained, but there is no channel pretrained with a state_dict")
-    import model  # torchvision knows the names; its import is not needed for a training on features
-
-    model.check_backbone(args.backbone)
+    check_backbone(args.backbone)
     if args.weights not in ("none", "pretrained"):
-        model.find_weights(args.backbone, args.weights)
+        find_weights(args.backbone, args.weights)

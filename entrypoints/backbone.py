@@ -11,6 +11,7 @@ from pathlib import Path
 import distributed
 import features
 import model
+import pretrained
 import torch
 from distributed import say
 from model import UserError
@@ -38,7 +39,7 @@ def prepare(args, class_count, sample):
     weights_name, mean, std = args.weights, model.IMAGENET_MEAN, model.IMAGENET_STD
     weights = None
     if args.weights not in ("none", "pretrained"):
-        weights = model.find_weights(args.backbone, args.weights)
+        weights = pretrained.find_weights(args.backbone, args.weights)
         weights_name = weights.name  # DEFAULT is an alias
         mean, std = weights.transforms().mean, weights.transforms().std
     torch.manual_seed(args.seed)
@@ -49,12 +50,12 @@ def prepare(args, class_count, sample):
         plant_head(network, head_name, class_count, args.seed)
     else:
         if weights is None:
-            state = model.read_state_dict(args.pretrained)
+            state = pretrained.read_state_dict(args.pretrained)
         else:
             with distributed.first_of_host_first():
-                state = model.download_weights(args.backbone, weights)
+                state = pretrained.download_weights(args.backbone, weights)
         torch.manual_seed(args.seed)
-        same_head = model.load_weights(network, head_name, state, class_count)
+        same_head = pretrained.load_weights(network, head_name, state, class_count)
         what = "backbone and head" if same_head else f"backbone only, with a new head for {class_count} classes"
         say(f"weights {weights_name}: loaded the {what}")
     network.eval().requires_grad_(False)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import distributed
 import torch
-from model import written_beside
+from model import first_line, written_beside
 
 
 def find_folder():
@@ -74,8 +74,8 @@ class Checkpoint:
             state = torch.load(self.path, map_location="cpu", weights_only=True)
             found = state["fingerprint"]
         except Exception as error:  # a broken file fails in many ways: pickle, zip, EOF, ...
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            distributed.say(f"WARNING: checkpoint {self.path} cannot be read, starting at epoch 1: {reason}")
+            why = first_line(error)
+            distributed.say(f"WARNING: checkpoint {self.path} cannot be read, starting at epoch 1: {why}")
             return None
         other = sorted(name for name in self.fingerprint if found.get(name) != self.fingerprint[name])
         if other:

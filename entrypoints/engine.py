@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 
 import torch
-from model import normalise
+from model import first_line, normalise
 from torch import nn
 
 
@@ -164,10 +164,6 @@ def fold(front, say):
     except Exception as error:  # control flow that depends on data, in many ways
         say(f"BatchNorm is not folded, the network cannot be traced: {first_line(error)}")
         return copy.deepcopy(front)
-
-
-def first_line(error):
-    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def name_of(dtype):
