@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dogbreed_cli import aws_errors
-from dogbreed_cli.errors import AccessError, DogbreedError, LimitExceeded
+from dogbreed_cli.errors import AccessError, DogbreedError, LimitExceeded, explain_path
 
 # Of the errors that a failed check stands for. The exit code is that of the first kind here that was met.
 WEIGHTY = (AccessError.exit_code, LimitExceeded.exit_code, DogbreedError.exit_code)
@@ -84,8 +84,8 @@ def _take(step: Step, needed: list[Future[Outcome]]) -> Outcome:
 def explain(step: Step, error: Exception) -> Check:
     """The line of a step that could not be taken to its end. A bug keeps its traceback."""
     ours = error if isinstance(error, DogbreedError) else aws_errors.explain(error)
-    if isinstance(error, OSError) and error.filename is not None:
-        return fail(step.name, f"{error.strerror}: {error.filename}", "mend that path")
+    if isinstance(error, OSError) and (refused := explain_path(error)):
+        return fail(step.name, refused.what, refused.fix)
     if ours is None:
         traceback.print_exception(error)
         return fail(step.name, f"{type(error).__name__}: {error}", "a bug in dogbreed: report it with the traceback")

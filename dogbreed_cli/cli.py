@@ -5,7 +5,6 @@ Everything heavy (boto3, msgspec, rich) is imported by the function that uses it
 
 from __future__ import annotations
 
-import errno
 import gc
 import io
 import os
@@ -21,7 +20,15 @@ import click
 from dogbreed_cli import __version__
 from dogbreed_cli.console import Console
 from dogbreed_cli.context import App
-from dogbreed_cli.errors import RECEIVED, DogbreedError, Terminated, UsageError, interrupted, raise_interrupt
+from dogbreed_cli.errors import (
+    RECEIVED,
+    DogbreedError,
+    Terminated,
+    UsageError,
+    explain_path,
+    interrupted,
+    raise_interrupt,
+)
 
 # File = subcommand = function: commands/tune.py holds `tune` as its function `tune`, imported when it is asked for.
 # Each line is the first of its docstring (a test compares them), said again here so that `--help` imports none of them.
@@ -132,13 +139,8 @@ def explain(error: BaseException, arguments: Sequence[str] = ()) -> DogbreedErro
         return interrupted(error.__cause__ or error, "interrupted")  # click makes an Abort of them
     if isinstance(error, click.ClickException):
         return explain_usage(error, arguments)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):  # a file of ours, or stdout's
-        where = f": {error.filename}" if error.filename else ""
-        return DogbreedError(
-            f"{error.strerror}{where}", "what was to be written has no room", "make room and run it again"
-        )
-    if isinstance(error, OSError) and error.filename is not None:
-        return DogbreedError(f"{error.strerror}: {error.filename}", type(error).__name__, "mend that path")
+    if isinstance(error, OSError) and (refused := explain_path(error)):
+        return refused
     if RECEIVED:
         return interrupted(RECEIVED[-1], "interrupted")
     from dogbreed_cli import aws_errors

@@ -12,6 +12,8 @@ DogbreedError          1   something went wrong
 └── Interrupted      130   Ctrl-C; by SIGTERM 143
 """
 
+import errno
+import os
 import signal
 from types import FrameType
 
@@ -68,6 +70,29 @@ class WaitTimedOut(DogbreedError):
 
 class Interrupted(DogbreedError):
     exit_code = 130
+
+
+# What to do about a path that the system refuses.
+MENDS = {
+    FileExistsError: "a folder is needed there: move what is in its place, or name another",
+    NotADirectoryError: "a folder is needed there: move what is in its place, or name another",
+    IsADirectoryError: "a file is needed there: name one",
+    FileNotFoundError: "make it, or name another path",
+    PermissionError: "let this user read and write it, or name another path",
+}
+
+
+def explain_path(error: OSError) -> DogbreedError | None:
+    """What the system refused to do with a file or a folder; None for an error that is of no path."""
+    path = os.fspath(error.filename) if isinstance(error.filename, str | os.PathLike) else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):  # stdout's, too, which has no path
+        what = f"{error.strerror}: {path}" if path else str(error.strerror)
+        return DogbreedError(what, "what was to be written has no room", "make room and run it again")
+    if not path:
+        return None
+    settings = (name for name, value in os.environ.items() if name.startswith("DOGBREED_") and value == path)
+    why = f"{name} names it" if (name := next(settings, "")) else type(error).__name__
+    return DogbreedError(f"{error.strerror}: {path}", why, MENDS.get(type(error), "mend that path"))
 
 
 class Terminated(KeyboardInterrupt):

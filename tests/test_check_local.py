@@ -20,7 +20,7 @@ from dogbreed_cli.context import App
 from dogbreed_cli.errors import UsageError
 from dogbreed_cli.local import BUCKET as LOCAL_BUCKET
 from dogbreed_cli.local import Home, connect
-from dogbreed_cli.local.preflight import check_weights
+from dogbreed_cli.local.preflight import check_disk, check_weights
 
 
 def test_on_this_machine(
@@ -60,6 +60,17 @@ def test_weights(folder: Path, weights: str, cached: dict[str, Any] | None, stat
     (folder / "dogs.pt").touch()
     (check,) = check_weights(weights, cached)
     assert (check.status, said in check.found) == (status, True), check
+
+
+@pytest.mark.parametrize("name", ["home", "cache"])
+def test_a_file_where_a_folder_belongs(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "file").touch()
+    monkeypatch.setenv(f"DOGBREED_{name.upper()}", str(folder / "file"))
+    found = {check.name: check for check in check_disk(Home.find(), Path(sys.executable))}
+    failed = found.pop(f"disk: {name}")
+    assert (failed.status, failed.found) == ("fail", f"{folder / 'file'} is no folder")
+    assert f"DOGBREED_{name.upper()}" in failed.fix
+    assert "fail" not in {check.status for check in found.values()}
 
 
 def test_an_interpreter_without_the_libraries(folder: Path) -> None:

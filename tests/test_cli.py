@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import signal
@@ -175,6 +176,26 @@ def test_other_errors_are_translated(error: BaseException, code: int, said: str,
     assert (result.exit_code, found["code"]) == (code, code)
     assert said in str(found)
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "fix"),
+    [
+        (FileExistsError(errno.EEXIST, "File exists", "/some/file"), "a folder is needed there"),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", "/some/file"), "a file is needed there"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "/some/file"), "name another path"),
+        (OSError(errno.ENOSPC, "No space left on device"), "make room"),
+        (OSError(errno.EROFS, "Read-only file system", "/some/file"), "mend that path"),
+    ],
+)
+def test_an_error_of_a_path_says_what_to_do_with_it(
+    error: OSError, fix: str, raising: list[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raising.append(error)
+    monkeypatch.setenv("DOGBREED_HOME", "/some/file")
+    found = json.loads(invoke("--json", "raise").stdout)
+    assert found["error"].startswith(error.strerror) and fix in found["fix"]
+    assert found["why"] == ("DOGBREED_HOME names it" if error.filename else "what was to be written has no room")
 
 
 def test_a_bug_keeps_its_traceback(raising: list[BaseException]) -> None:

@@ -147,7 +147,11 @@ def check_disk(home: Home, python: Path | None) -> Iterator[Check]:
     """Where jobs and data go, and where the image goes that is still to be built."""
     is_built = python is not None or (image_folder() / COMPLETE).exists()
     for name, folder, wanted in (("home", home.root, 0.0), ("cache", cache_folder(), 0.0 if is_built else IMAGE_BYTES)):
-        free = shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
+        there = next(place for place in (folder, *folder.parents) if place.exists())
+        if not there.is_dir():
+            yield fail(f"disk: {name}", f"{there} is no folder", f"move it, or put DOGBREED_{name.upper()} elsewhere")
+            continue
+        free = shutil.disk_usage(there).free
         said = f"{free / 1e9:.1f} GB free at {folder}"
         if free < TOO_LITTLE + wanted:
             yield fail(f"disk: {name}", said, f"free some, or put DOGBREED_{name.upper()} elsewhere")
