@@ -7,6 +7,8 @@ import signal
 
 from conftest import Dogbreed, read_until
 
+from dogbreed_cli.local import Home, connect
+
 
 def test_ctrl_c_detaches_and_attach_goes_on(project: Dogbreed) -> None:
     waiting = project.start("train", "--epochs", "2")
@@ -20,8 +22,7 @@ def test_ctrl_c_detaches_and_attach_goes_on(project: Dogbreed) -> None:
 
 
 def test_a_killed_cli_a_timeout_and_no_wait_leave_the_job_running(project: Dogbreed) -> None:
-    long = ("--set", "train.patience=0", "train", "--epochs", "50")  # longer than the commands below take to start
-    job = project.json(*long, "--no-wait")["training_job"]
+    job = project.json("--set", "train.patience=0", "train", "--epochs", "1000", "--no-wait")["training_job"]
     said = project.run("train", "--attach", job, "--timeout", "0.5", code=8).stderr
     assert f"dogbreed train --attach {job}" in said
     waiting = project.start("train", "--attach", job)
@@ -29,7 +30,11 @@ def test_a_killed_cli_a_timeout_and_no_wait_leave_the_job_running(project: Dogbr
     waiting.kill()
     waiting.communicate()
     assert [item["name"] for item in project.json("status")["items"]] == [job]
-    assert project.json("train", "--attach", job)["training_job"] == job
+    waiting = project.start("train", "--attach", job)
+    read_until(waiting, r"(epoch=1) ")
+    connect(Home(project.folder / ".dogbreed")).client("sagemaker").stop_training_job(TrainingJobName=job)
+    said = waiting.communicate(timeout=60)[1]
+    assert (waiting.returncode, f"training job {job} ended Stopped" in said) == (5, True), said
 
 
 def test_two_tunings_at_once_each_have_their_own_trials(project: Dogbreed) -> None:
