@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from dogbreed_cli import answers, autoscaling, endpoint_requests, expiry, jobs, resources
+from dogbreed_cli import answers, autoscaling, aws_errors, endpoint_requests, expiry, jobs, resources
 from dogbreed_cli.console import human_time
-from dogbreed_cli.errors import DogbreedError, Interrupted, JobFailed, WaitTimedOut
+from dogbreed_cli.errors import DogbreedError, JobFailed, WaitTimedOut
 from dogbreed_cli.waiting import Patience, detachable
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from dogbreed_cli.pictures import Picture
     from dogbreed_cli.requests import Site
     from dogbreed_cli.session import Session
+
+Undo = list[Callable[[], object]]
 
 LOG_LINES = 20
 # What happens meanwhile, for who waits minutes for it on AWS.
@@ -75,27 +78,49 @@ def bring_up(
         app.console.note(f"endpoint {wanted.name} had failed ({before.get('FailureReason', '')}): making it anew")
         resources.delete(client, "endpoint", wanted.name, session.poll_seconds)
         before = None
-    with removed_on_failure(session, project) as made:
-        create_missing(session, "model", wanted.model, made)
-        create_missing(session, "endpoint-config", wanted.endpoint_config, made)
+    with undone_on_failure(app) as undo:
+        create_missing(session, project, "model", wanted.model, undo)
+        create_missing(session, project, "endpoint-config", wanted.endpoint_config, undo)
+        set_end(session, wanted.name, before, terms.ends_at, undo)
         if before:
-            autoscaling.stop_scaling(session, wanted.name)
-            resources.update_endpoint(client, wanted.name, wanted.config_name)
+            update(session, wanted, before, undo)
         else:
-            expiry.remove_end(session, wanted.name)  # of an endpoint that had this name
-            if terms.ends_at:  # first: an endpoint that nobody waits for must not outlive it
-                made.append(("schedule", wanted.name))
-                expiry.set_end(session, wanted.name, terms.ends_at)
-            create_missing(session, "endpoint", wanted.endpoint, made)
+            create_missing(session, project, "endpoint", wanted.endpoint, undo)
         with detachable(terms.again):
             described = require_there(wanted.name, follow(app, session, wanted.name, terms.wait, terms.patience))
         if terms.wait:
             require_served(app, session, described, wanted.config_name)
-            with rolled_back(app, session, wanted.name, before):
-                try_out(app, session, wanted.name, terms.picture)
+            if before:
+                undo.append(partial(go_back, app, session, wanted.name, before["EndpointConfigName"]))
+            try_out(app, session, wanted.name, terms.picture)
     if terms.wait and before:
         remove_replaced(session, project, before["EndpointConfigName"])
     return described
+
+
+def set_end(session: Session, name: str, before: dict[str, Any] | None, ends_at: datetime | None, undo: Undo) -> None:
+    """Before it is made or updated: an endpoint that nobody waits for must not outlive it."""
+    if not before:
+        expiry.remove_end(session, name)  # of an endpoint that had this name
+    if ends_at:
+        undo.append(partial(expiry.change_end, session, name, expiry.find_end(session, name)))
+        expiry.set_end(session, name, ends_at)
+
+
+def update(session: Session, wanted: Wanted, before: dict[str, Any], undo: Undo) -> None:
+    """In place. AWS takes another model for an endpoint that scales, but no other instance type: its scaling ends
+    before, and is what it was after a failure."""
+    client, scaling = session.client("sagemaker"), autoscaling.find_scaling(session, wanted.name)
+    former = resources.find(client, "endpoint-config", before["EndpointConfigName"]) if scaling else None
+    is_kept = former is not None and instance_type(former) == instance_type(wanted.endpoint_config)
+    if scaling and not is_kept:
+        undo.append(partial(autoscaling.start_scaling, session, scaling))
+        autoscaling.stop_scaling(session, wanted.name)
+    resources.update_endpoint(client, wanted.name, wanted.config_name, keep_count=is_kept)
+
+
+def instance_type(endpoint_config: dict[str, Any]) -> str | None:
+    return endpoint_config["ProductionVariants"][0].get("InstanceType")
 
 
 def settle(
@@ -110,12 +135,15 @@ def settle(
     if found and not jobs.belongs(client, found["EndpointArn"], config.project.name):
         raise DogbreedError(f"endpoint {name} is not of project {config.project.name}", fix="choose another --name")
     if found and found["EndpointStatus"] in resources.MOVING:
-        if not wait and resources.coming_config(found) == wanted.config_name:
+        if not wait and found["EndpointStatus"] != "Deleting" and resources.coming_config(found) == wanted.config_name:
             return found
         if not wait:
             raise DogbreedError(f"endpoint {name} is {found['EndpointStatus']}", fix="leave out --no-wait")
         app.console.note(f"endpoint {name} is {found['EndpointStatus']}: that has to end first")
         found = follow(app, session, name, wait, patience)
+    if found and found["EndpointStatus"] not in ("InService", "Failed"):  # OutOfService, UpdateRollbackFailed
+        what, why = f"endpoint {name} is {found['EndpointStatus']}", found.get("FailureReason", "")
+        raise DogbreedError(what, why, "choose another --name, or run `dogbreed teardown` first")
     return found
 
 
@@ -157,8 +185,12 @@ def require_served(app: App, session: Session, described: dict[str, Any], wanted
 
 
 def show_log(app: App, session: Session, name: str) -> None:
-    lines = list(jobs.read_log(session.client("logs"), "", {}, jobs.endpoint_logs(name)))
-    for line in lines[-LOG_LINES:]:
+    """The end of it, of the instance that was started last: the one that the deploy is about."""
+    try:
+        lines = jobs.read_end(session.client("logs"), jobs.endpoint_logs(name), LOG_LINES)
+    except Exception as error:  # why the deploy failed matters more
+        lines = [f"the endpoint's log cannot be read: {aws_errors.explain(error) or error}"]
+    for line in lines:
         app.console.note(f"  {line}")
 
 
@@ -175,36 +207,37 @@ def try_out(app: App, session: Session, name: str, picture: Picture | None) -> N
     app.console.note(f"{picture.name}: {best['label']} {best['probability']:.1%}, after {answer.milliseconds:.0f} ms")
 
 
-@contextmanager
-def rolled_back(app: App, session: Session, name: str, before: dict[str, Any] | None) -> Iterator[None]:
-    """An endpoint that was updated, and then does not answer as it has to, gets its former model back."""
-    try:
-        yield
-    except DogbreedError:
-        if before:
-            app.console.note(f"back to {before['EndpointConfigName']}")
-            resources.update_endpoint(session.client("sagemaker"), name, before["EndpointConfigName"])
-            follow(app, session, name, True, Patience(None))
-        raise
-
-
-Made = list[tuple[str, str]]
+def go_back(app: App, session: Session, name: str, config_name: str) -> None:
+    """An endpoint that was updated, and then did not answer as it has to, gets its former model back."""
+    app.console.note(f"back to {config_name}")
+    keep_count = autoscaling.find_scaling(session, name) is not None
+    resources.update_endpoint(session.client("sagemaker"), name, config_name, keep_count)
+    follow(app, session, name, True, Patience(None))
 
 
 @contextmanager
-def removed_on_failure(session: Session, project: str) -> Iterator[Made]:
-    """Yields a list for (kind, name) of what was created; all of it is removed again when the deploy fails."""
-    made: Made = []
+def undone_on_failure(app: App) -> Iterator[Undo]:
+    """Yields a list of what to do when the deploy fails, the last first."""
+    undo: Undo = []
     try:
-        yield made
-    except (WaitTimedOut, Interrupted):
-        raise  # The endpoint goes on; nothing has failed.
-    except BaseException:  # Ctrl-C too, where it comes before there is an endpoint to wait for
-        remove_unused(session, project, made)
+        yield undo
+    except BaseException as error:  # Ctrl-C too, where it comes before there is an endpoint to wait for
+        if not getattr(error, "goes_on", False):
+            for step in reversed(undo):
+                take(app, step)
         raise
 
 
-def create_missing(session: Session, kind: str, request: dict[str, Any], made: Made) -> None:
+def take(app: App, step: Callable[[], object]) -> None:
+    """What goes wrong now must not hide what went wrong before, nor keep the other steps from being taken."""
+    try:
+        step()
+    except Exception as error:
+        reason = aws_errors.explain(error) or error
+        app.console.warn(f"not everything could be undone: {reason} `dogbreed status` shows what is left.")
+
+
+def create_missing(session: Session, project: str, kind: str, request: dict[str, Any], undo: Undo) -> None:
     """Create it unless it is there: another deploy may be doing the same."""
     from botocore.exceptions import ClientError
 
@@ -212,11 +245,11 @@ def create_missing(session: Session, kind: str, request: dict[str, Any], made: M
     name = request[f"{resource}Name"]
     if resources.find(session.client("sagemaker"), kind, name):
         return
-    made.append((kind, name))  # before it is there: Ctrl-C may come while the answer is on its way
+    undo.append(partial(remove_unused, session, project, [(kind, name)]))  # Ctrl-C may come before the answer
     try:
         session.create(resource, request)
     except ClientError as error:
-        made.pop()
+        undo.pop()
         if "already existing" not in error.response["Error"].get("Message", ""):
             raise
 
@@ -232,11 +265,9 @@ def remove_replaced(session: Session, project: str, endpoint_config: str) -> Non
     remove_unused(session, project, [*ours, ("endpoint-config", endpoint_config)])
 
 
-def remove_unused(session: Session, project: str, things: Made) -> None:
+def remove_unused(session: Session, project: str, things: list[tuple[str, str]]) -> None:
     """Remove from the last to the first what no other endpoint and no other endpoint config of the project needs."""
     client = session.client("sagemaker")
     for kind, name in reversed(things):
-        if kind == "schedule":
-            expiry.remove_end(session, name)
-        elif not resources.is_used(client, kind, name, project):
+        if not resources.is_used(client, kind, name, project):
             resources.delete(client, kind, name)

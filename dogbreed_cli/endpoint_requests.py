@@ -121,6 +121,11 @@ def scaling_target(config: Config, name: str) -> dict[str, Any]:
     }
 
 
+def scaling_policy_name(name: str) -> str:
+    """Of the endpoint's: by it ours are known."""
+    return f"{name}-requests"
+
+
 def scaling_policy(config: Config, name: str) -> dict[str, Any]:
     """PutScalingPolicy: as many instances as keep each at about that many requests a minute.
 
@@ -128,7 +133,7 @@ def scaling_policy(config: Config, name: str) -> dict[str, Any]:
     https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-auto-scaling-add-code-define.html
     """
     return {
-        "PolicyName": f"{name}-requests",
+        "PolicyName": scaling_policy_name(name),
         **scaled(name),
         "PolicyType": "TargetTrackingScaling",
         "TargetTrackingScalingPolicyConfiguration": {

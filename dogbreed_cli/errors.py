@@ -22,6 +22,7 @@ class DogbreedError(Exception):
     """What happened, why, and the next thing to do: each one line of plain text."""
 
     exit_code = 1
+    goes_on = False  # whether what the command waited for runs on
 
     def __init__(self, what: str, why: str = "", fix: str = ""):
         super().__init__(what)

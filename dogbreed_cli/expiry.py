@@ -28,6 +28,14 @@ def set_end(session: Session, name: str, at: datetime) -> None:
         client.update_schedule(**request)
 
 
+def change_end(session: Session, name: str, at: datetime | None) -> None:
+    """To that time, or to none. Raises as set_end."""
+    if at:
+        set_end(session, name, at)
+    else:
+        remove_end(session, name)
+
+
 def find_end(session: Session, name: str) -> datetime | None:
     """None where no schedule of ours has that name. Raises ClientError."""
     client = session.client("scheduler")

@@ -235,17 +235,7 @@ def read_log(logs: Any, job: str, positions: dict[str, str], group: str = TRAINI
 
     `job` is the beginning of the streams' names; "" means the whole group.
     """
-    from botocore.exceptions import ClientError
-
-    prefix = {"logStreamNamePrefix": job} if job else {}  # AWS takes no empty one
-    try:
-        pages = logs.get_paginator("describe_log_streams").paginate(logGroupName=group, **prefix)
-        streams = [stream["logStreamName"] for page in pages for stream in page["logStreams"]]
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "ResourceNotFoundException":
-            return  # no job of the account has said a word yet
-        raise
-    for stream in streams:
+    for stream in (found["logStreamName"] for found in list_streams(logs, group, job)):
         while True:
             place = {"nextToken": positions[stream]} if stream in positions else {}
             page = logs.get_log_events(logGroupName=group, logStreamName=stream, startFromHead=True, **place)
@@ -254,6 +244,28 @@ def read_log(logs: Any, job: str, positions: dict[str, str], group: str = TRAINI
             if page["nextForwardToken"] == positions.get(stream):
                 break
             positions[stream] = page["nextForwardToken"]
+
+
+def read_end(logs: Any, group: str, most: int) -> list[str]:
+    """The last lines of the stream that was begun last."""
+    if not (streams := list_streams(logs, group)):
+        return []
+    last = max(streams, key=lambda stream: stream["creationTime"])["logStreamName"]
+    page = logs.get_log_events(logGroupName=group, logStreamName=last, startFromHead=False, limit=most)
+    return [event["message"] for event in page["events"]]
+
+
+def list_streams(logs: Any, group: str, prefix: str = "") -> list[dict[str, Any]]:
+    from botocore.exceptions import ClientError
+
+    begun = {"logStreamNamePrefix": prefix} if prefix else {}  # AWS takes no empty one
+    try:
+        pages = logs.get_paginator("describe_log_streams").paginate(logGroupName=group, **begun)
+        return [stream for page in pages for stream in page["logStreams"]]
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ResourceNotFoundException":
+            return []  # no job of the account has said a word yet
+        raise
 
 
 def require_completed(kind: str, name: str, status: str, reason: str | None) -> None:

@@ -46,3 +46,12 @@ class Duration(click.ParamType):
 
 # That an end is wanted no more, which is not the same as not having been asked for one.
 NEVER = timedelta(0)
+
+
+def write_duration(duration: timedelta) -> str:
+    """As it is typed: 1d2h."""
+    minutes, seconds = divmod(int(duration.total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = ((days, "d"), (hours, "h"), (minutes, "m"), (seconds, "s"))
+    return "".join(f"{count}{unit}" for count, unit in parts if count) or "never"

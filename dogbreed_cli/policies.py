@@ -143,6 +143,7 @@ CALLER = (
     Operation("application-autoscaling:RegisterScalableTarget", ("OnlyForScaling",), "deploy.max_instances"),
     Operation("application-autoscaling:PutScalingPolicy", ("OnlyForScaling",), "deploy.max_instances"),
     Operation("application-autoscaling:DescribeScalableTargets", ("OnlyForScalingTargets",), "deploy, teardown"),
+    Operation("application-autoscaling:DescribeScalingPolicies", ("OnlyForScalingTargets",), "deploy, teardown"),
     Operation("application-autoscaling:DeregisterScalableTarget", ("OnlyForScaling",), "deploy, teardown"),
     Operation("iam:CreateServiceLinkedRole", ("OnlyForScalingRole",), "deploy.max_instances, the account's first", ()),
     Operation("cloudwatch:PutMetricAlarm", ("OnlyForScalingAlarms",), "deploy.max_instances", ()),
@@ -191,8 +192,17 @@ def execution_role(place: Place, kms_keys: tuple[str, ...] = (), vpc: bool = Fal
 
 
 def expiry_role(place: Place) -> dict[str, Any]:
-    """For the role that EventBridge Scheduler ends endpoints under (deploy.expiry_role_arn)."""
-    return document([allow("Endpoints", ["sagemaker:DeleteEndpoint"], place.resources("Endpoints"))])
+    """For the role that EventBridge Scheduler ends endpoints under (deploy.expiry_role_arn).
+
+    AWS deletes no endpoint that scales for a role that may not end its scaling, alarms included.
+    https://docs.aws.amazon.com/sagemaker/latest/dg/endpoint-delete-with-scaling.html
+    """
+    scaling = ["DescribeScalableTargets", "DescribeScalingPolicies", "DeleteScalingPolicy", "DeregisterScalableTarget"]
+    return document([
+        allow("Endpoints", ["sagemaker:DeleteEndpoint"], place.resources("Endpoints")),
+        allow("OnlyForScaling", [f"application-autoscaling:{action}" for action in scaling], ["*"]),
+        allow("OnlyForScalingAlarms", ["cloudwatch:DeleteAlarms"], place.resources("OnlyForScalingAlarms")),
+    ])  # fmt: skip
 
 
 def trust(service: str = SERVICE) -> dict[str, Any]:

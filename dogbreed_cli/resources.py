@@ -68,12 +68,19 @@ def describe_all(client: Any, kind: str, project: str) -> Iterator[dict[str, Any
             yield found
 
 
-def update_endpoint(client: Any, name: str, config_name: str) -> None:
-    """Begin it; that it has begun already is no error, where a lost answer was asked for again."""
+def update_endpoint(client: Any, name: str, config_name: str, keep_count: bool = False) -> None:
+    """Begin it; that it has begun already is no error, where a lost answer was asked for again.
+
+    `keep_count`: with as many instances as it has scaled to, instead of those of the config.
+    """
     from botocore.exceptions import ClientError
 
     try:
-        client.update_endpoint(EndpointName=name, EndpointConfigName=config_name)
+        client.update_endpoint(
+            EndpointName=name,
+            EndpointConfigName=config_name,
+            **({"RetainAllVariantProperties": True} if keep_count else {}),
+        )
     except ClientError:
         found = find(client, "endpoint", name)
         if not found or coming_config(found) != config_name:

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from dogbreed_cli.errors import UsageError, WaitTimedOut, interrupted
+from dogbreed_cli.errors import DogbreedError, UsageError, WaitTimedOut, interrupted
 from dogbreed_cli.masking import SECRET_KEY
 from dogbreed_cli.names import complete_names
 from dogbreed_cli.options import Limit
@@ -84,10 +84,24 @@ def holds_secret(assignment: str) -> bool:
 
 @contextmanager
 def detachable(attach: str) -> Iterator[None]:
-    """Ctrl-C, or a timeout, ends the waiting and says how to go on with it. The job is another process's, or AWS's."""
+    """Ctrl-C, a timeout or a lost connection ends the waiting, and says how to go on with it.
+
+    The job is another process's, or AWS's.
+    """
+    from dogbreed_cli import aws_errors
+
+    again = f"to follow it again: {attach}"
     try:
         yield
     except KeyboardInterrupt as signal:
-        raise interrupted(signal, "detached; what was started runs on", f"to follow it again: {attach}") from None
+        ended: DogbreedError = interrupted(signal, "detached; what was started runs on", again)
     except WaitTimedOut as error:
-        raise WaitTimedOut(error.what, error.why, f"to follow it again: {attach}") from None
+        ended = WaitTimedOut(error.what, error.why, again)
+    except Exception as error:
+        if not (lost := aws_errors.explain(error)):
+            raise
+        ended = type(lost)(lost.what, lost.why, f"{lost.fix}; what was started runs on, {again}")
+    else:
+        return
+    ended.goes_on = True
+    raise ended from None

@@ -25,7 +25,7 @@ from conftest import clean_environment
 from dogbreed_cli.local import Home
 
 OPERATIONS = {
-    "application-autoscaling:DescribeScalableTargets",
+    "application-autoscaling:DescribeScalingPolicies",
     "logs:DeleteLogGroup",
     "logs:DescribeLogGroups",
     "logs:DescribeLogStreams",

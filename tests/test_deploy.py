@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from conftest import wait_for
 from local_jobs import Machine
 from PIL import Image
@@ -16,9 +17,13 @@ from serving_machine import add_training_job, configs, document, invoke, models
 from dogbreed_cli import endpoint_requests, requests, resources
 from dogbreed_cli.config import Config
 from dogbreed_cli.console import Console
-from dogbreed_cli.deployment import create_missing, removed_on_failure
+from dogbreed_cli.context import App
+from dogbreed_cli.deployment import create_missing, undone_on_failure
+from dogbreed_cli.errors import DogbreedError
 from dogbreed_cli.local import BUCKET, ROLE_ARN
+from dogbreed_cli.local.records import Records
 from dogbreed_cli.session import open_session
+from dogbreed_cli.waiting import detachable
 
 
 def test_another_instance_type_keeps_the_model(trained: Machine) -> None:
@@ -55,11 +60,49 @@ def test_what_a_failed_or_broken_off_deploy_made_is_removed(trained: Machine) ->
     session = open_session(Config(), Console())
     site = requests.Site(BUCKET, ROLE_ARN, trained.image)
     uri = f"s3://{BUCKET}/jobs/dogbreed-one/output/model.tar.gz"
-    with pytest.raises(KeyboardInterrupt), removed_on_failure(session, "dogbreed") as made:
-        create_missing(session, "model", endpoint_requests.model(Config(), site, "dogbreed-m", uri), made)
+    model = endpoint_requests.model(Config(), site, "dogbreed-m", uri)
+    with pytest.raises(KeyboardInterrupt), undone_on_failure(App(Console())) as undo:
+        create_missing(session, "dogbreed", "model", model, undo)
         assert models(trained) == ["dogbreed-m"]
         raise KeyboardInterrupt
     assert models(trained) == []
+
+
+def test_a_lost_connection_undoes_nothing_and_says_how_to_go_on() -> None:
+    undone: list[int] = []
+    with pytest.raises(DogbreedError) as caught, undone_on_failure(App(Console())) as undo:
+        undo += [lambda: undone.append(1), lambda: undone.append(2)]
+        with detachable("dogbreed deploy --job one"):
+            raise EndpointConnectionError(endpoint_url="https://runtime.sagemaker.us-east-1.amazonaws.com")
+    assert undone == []
+    assert "cannot be reached" in caught.value.what
+    assert caught.value.fix.endswith("what was started runs on, to follow it again: dogbreed deploy --job one")
+
+
+def test_a_step_that_cannot_be_undone_keeps_no_other_from_it(capsys: pytest.CaptureFixture[str]) -> None:
+    undone: list[int] = []
+    with pytest.raises(ZeroDivisionError), undone_on_failure(App(Console())) as undo:
+        undo += [lambda: undone.append(1), lambda: [][0], lambda: undone.append(2)]
+        raise ZeroDivisionError
+    assert undone == [2, 1]
+    assert "not everything could be undone: list index out of range" in capsys.readouterr().err
+
+
+def test_what_neither_serves_nor_moves_is_no_success(trained: Machine) -> None:
+    invoke("deploy")
+    records = Records(trained.home.records)
+    records.update("endpoint", "dogbreed-endpoint", lambda it: it.update(EndpointStatus="OutOfService"))
+    said = document("deploy", code=1)
+    assert ("OutOfService" in said["error"], "--name" in said["fix"]) == (True, True)
+    records.update("endpoint", "dogbreed-endpoint", lambda it: it.update(EndpointStatus="InService"))
+    invoke("deploy")
+
+
+def test_an_endpoint_that_is_being_deleted_is_no_success(trained: Machine) -> None:
+    add_training_job(trained, "dogbreed-slow", time.time(), file="slow.pt")
+    invoke("deploy", "--no-wait")
+    trained.sagemaker.delete_endpoint(EndpointName="dogbreed-endpoint")
+    assert "Deleting" in document("deploy", "--no-wait", code=1)["error"]
 
 
 def test_a_failed_endpoint_on_instances_is_made_anew_as_a_serverless_one(trained: Machine) -> None:

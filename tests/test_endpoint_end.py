@@ -1,35 +1,24 @@
-"""Endpoints that end themselves, that have to pass a test, and that scale: on this trained, and what is sent to AWS."""
+"""Endpoints that end themselves, and that have to pass a test, on this machine."""
 
 from __future__ import annotations
 
-import json
 import re
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import boto3
-import botocore.session
 import pytest
 from botocore.exceptions import ClientError
-from botocore.validate import ParamValidator
-from click.testing import CliRunner
-from conftest import InProcess, wait_for
+from conftest import wait_for
 from local_jobs import Machine
-from moto_server import serve_moto
 from PIL import Image
 from serving_machine import add_training_job, configs, document, invoke, models
 
-from dogbreed_cli import endpoint_requests, requests
-from dogbreed_cli.cli import cli
-from dogbreed_cli.config import Config
-from dogbreed_cli.options import NEVER, Duration
-from dogbreed_cli.sections import Deploy
+from dogbreed_cli import endpoint_requests
+from dogbreed_cli.options import NEVER, Duration, write_duration
 
 ROLE = "arn:aws:iam::123456789012:role/dogbreed"
-IMAGE = "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-inference:2.6-gpu-py312"
 
 
 def endpoints(trained: Machine) -> list[str]:
@@ -82,6 +71,28 @@ def test_a_failed_deploy_leaves_no_schedule(trained: Machine) -> None:
     assert not list((trained.home.records / "schedule").glob("*.json"))
 
 
+def test_an_update_that_nobody_waits_for_has_its_end_already(trained: Machine) -> None:
+    add_training_job(trained, "dogbreed-slow", time.time(), file="slow.pt")
+    document("deploy", "--job", "dogbreed-one")
+    left = document("deploy", "--expires", "2h", "--timeout", "0", code=8)
+    (item,) = document("status")["items"]
+    assert item["ends_at"] is not None
+    # Following it again must not move its end.
+    printed = left["fix"].partition("again: dogbreed ")[2].split()
+    assert printed == ["deploy", "--job", "dogbreed-slow"]
+    assert document(*printed)["ends_at"] == item["ends_at"]
+
+
+def test_a_failed_update_leaves_the_former_end(trained: Machine) -> None:
+    document("deploy")
+    add_training_job(trained, "dogbreed-bad", time.time(), file="nothing")
+    document("deploy", "--expires", "2h", code=5)
+    assert document("status")["items"][0]["ends_at"] is None
+    former = document("deploy", "--job", "dogbreed-one", "--expires", "3h")["ends_at"]
+    document("deploy", "--expires", "never", code=5)
+    assert document("status")["items"][0]["ends_at"] == former
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"), [("90m", 5400), ("2h", 7200), ("1h30m", 5400), ("1d", 86400), ("5s", 5), ("never", 0)]
 )
@@ -89,6 +100,7 @@ def test_times_as_they_are_typed(text: str, seconds: int) -> None:
     found = Duration().convert(text, None, None)
     assert found.total_seconds() == seconds
     assert (found == NEVER) == (text == "never")
+    assert Duration().convert(write_duration(found), None, None) == found
 
 
 @pytest.mark.parametrize("text", ["", "2", "2x", "h", "0m", "400d", "-1h", "1m1h", "9" * 30 + "d"])
@@ -154,104 +166,3 @@ def test_stages_are_said(trained: Machine) -> None:
 
 def test_a_machine_does_not_scale_and_says_so(trained: Machine) -> None:
     assert "this machine has one instance" in invoke("--set", "deploy.max_instances=3", "deploy").stderr
-
-
-# ---- AWS
-
-
-def test_the_requests_are_valid() -> None:
-    config = Config(deploy=Deploy(max_instances=4, requests_per_minute=300))
-    session = botocore.session.get_session()
-    for service, operation, request in (
-        ("scheduler", "CreateSchedule", endpoint_requests.end(ROLE, "dogs", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))),
-        ("application-autoscaling", "RegisterScalableTarget", endpoint_requests.scaling_target(config, "dogs")),
-        ("application-autoscaling", "PutScalingPolicy", endpoint_requests.scaling_policy(config, "dogs")),
-    ):
-        shape = session.get_service_model(service).operation_model(operation).input_shape
-        report = ParamValidator().validate(request, shape)
-        assert not report.has_errors(), report.generate_report()
-    china = endpoint_requests.end(ROLE.replace("arn:aws:", "arn:aws-cn:"), "dogs", datetime.now(UTC))
-    assert china["Target"]["Arn"].startswith("arn:aws-cn:scheduler:::aws-sdk:")
-    assert endpoint_requests.end(ROLE, "d", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))["ScheduleExpression"] == (
-        "at(2026-01-02T03:04:05)"
-    )
-
-
-@pytest.fixture(scope="module")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcess]:
-    """A project with a training job that has completed, on moto's AWS."""
-    folder = tmp_path_factory.mktemp("aws")
-    with serve_moto() as url:
-        environment = {
-            "AWS_ENDPOINT_URL": url,
-            "AWS_ENDPOINT_URL_PRICING": "http://127.0.0.1:9",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_CONFIG_FILE": str(folder / "none"),
-            "AWS_MAX_ATTEMPTS": "2",
-            "DOGBREED_TARGET": "aws",
-            "DOGBREED_AWS__REGION": "us-east-1",
-            "DOGBREED_AWS__ROLE_ARN": ROLE,
-            "DOGBREED_AWS__INFERENCE_IMAGE": IMAGE,
-        }
-        aws = InProcess(folder, environment)
-        open_client(aws, "sagemaker").create_training_job(
-            TrainingJobName="dogbreed-train-1",
-            AlgorithmSpecification={"TrainingImage": IMAGE, "TrainingInputMode": "File"},
-            RoleArn=ROLE,
-            OutputDataConfig={"S3OutputPath": "s3://b/p"},
-            ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
-            StoppingCondition={"MaxRuntimeInSeconds": 60},
-            Tags=requests.tags(Config()),
-        )
-        yield aws
-
-
-def open_client(aws: InProcess, service: str) -> Any:
-    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
-    return boto3.client(service, "us-east-1", endpoint_url=aws.environment["AWS_ENDPOINT_URL"], **keys)
-
-
-def test_on_aws_the_schedule_and_the_scaling_come_and_go_with_the_endpoint(aws: InProcess) -> None:
-    options = ("--set", "deploy.max_instances=3", "--set", f"deploy.expiry_role_arn={ROLE}-expiry")
-    shown = aws.json(*options, "deploy", "--expires", "2h", "--dry-run")["dry_run"]
-    assert [next(iter(one)) for one in shown] == ["ModelName", "EndpointConfigName", "Name", "EndpointName",
-                                                  "ServiceNamespace", "PolicyName"]  # fmt: skip
-    found = aws.json(*options, "deploy", "--expires", "2h", "--yes")
-    scheduler, scaling = open_client(aws, "scheduler"), open_client(aws, "application-autoscaling")
-    schedule = scheduler.get_schedule(Name="dogbreed-endpoint")
-    assert schedule["Target"]["RoleArn"] == f"{ROLE}-expiry"
-    assert json.loads(schedule["Target"]["Input"]) == {"EndpointName": "dogbreed-endpoint"}
-    assert schedule["ActionAfterCompletion"] == "DELETE"
-    (target,) = scaling.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"]
-    assert (target["MinCapacity"], target["MaxCapacity"]) == (1, 3)
-    (policy,) = scaling.describe_scaling_policies(ServiceNamespace="sagemaker")["ScalingPolicies"]
-    assert policy["TargetTrackingScalingPolicyConfiguration"]["TargetValue"] == 1000
-    (item,) = aws.json("status")["items"]
-    assert item["ends_at"] == found["ends_at"]
-    kinds = [one["kind"] for one in aws.json("teardown", "--yes")["removed"]]
-    assert kinds == ["schedule", "endpoint", "endpoint-config", "model"]
-    assert scheduler.list_schedules()["Schedules"] == []
-    assert scaling.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"] == []
-
-
-def test_the_most_that_it_can_cost_is_that_of_all_instances(aws: InProcess) -> None:
-    one = aws.json("deploy", "--dry-run")["cost"]
-    most = aws.json("--set", "deploy.max_instances=3", "deploy", "--dry-run")["cost"]
-    assert (one["instances"], most["instances"]) == (1, 3)
-    assert most["usd_per_day"] == pytest.approx(3 * one["usd_per_day"])
-
-
-def test_no_role_for_the_end_is_said_before_anything_is_made(aws: InProcess) -> None:
-    failed = aws.json("deploy", "--expires", "2h", "--yes", code=2)
-    assert "deploy.expiry_role_arn" in failed["fix"]
-    assert aws.json("teardown", "--dry-run")["planned"] == []
-
-
-@pytest.mark.parametrize(
-    "settings", ["deploy.serverless=true deploy.max_instances=2", "deploy.instance_count=3 deploy.max_instances=2"]
-)
-def test_scaling_that_cannot_be(settings: str, folder: Path) -> None:
-    words = [word for text in settings.split() for word in ("--set", text)]
-    done = CliRunner().invoke(cli, [*words, "init", "--print"])
-    assert (done.exit_code, "deploy.max_instances" in done.stderr) == (2, True)

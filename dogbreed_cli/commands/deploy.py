@@ -16,7 +16,7 @@ from dogbreed_cli.deployment import Terms, Wanted, bring_up, build, settle, try_
 from dogbreed_cli.errors import DogbreedError, UsageError
 from dogbreed_cli.masking import hide_secrets
 from dogbreed_cli.names import complete_names
-from dogbreed_cli.options import NEVER, Duration, Limit
+from dogbreed_cli.options import Duration, Limit, write_duration
 from dogbreed_cli.pictures import Picture, open_path
 from dogbreed_cli.pricing import open_prices
 from dogbreed_cli.waiting import Patience, command_line, detachable
@@ -93,7 +93,7 @@ def deploy(
     session = app.session(config)
     client = session.client("sagemaker")
     job = job or jobs.latest_training_job(client, config.project.name)
-    again = command_line("deploy", "--job", job, *typed)
+    whole = command_line("deploy", "--job", job, *typed, *as_words(expires=expires))
     description = jobs.describe_training_job(client, job)
     jobs.require_completed("training job", job, description["TrainingJobStatus"], description.get("FailureReason"))
     wanted = build(config, session.inference_site(), job, name, description["ModelArtifacts"]["S3ModelArtifacts"])
@@ -107,11 +107,12 @@ def deploy(
     if ends_at:
         _ = session.expiry_role_arn  # before anything is made
     session.prepare()
-    with detachable(again):
+    with detachable(whole):
         before = settle(app, session, config, wanted, wait, patience)
     if before and before["EndpointStatus"] != "Failed" and resources.coming_config(before) == wanted.config_name:
         app.console.note(f"endpoint {name} has {job} already")
         described = before
+        confirm_growth(app, session, config, name, cost, yes)
         if wait:
             try_out(app, session, name, picture)
     else:
@@ -123,9 +124,12 @@ def deploy(
         if cost:
             app.console.note(say_cost(cost))
         session.confirm_charge(yes)
+        # By the time that this is followed again its end has been set, and is not to move.
+        again = command_line("deploy", "--job", job, *typed) if ends_at else whole
         described = bring_up(app, session, config, wanted, before, Terms(again, wait, patience, ends_at, picture))
     scale(app, session, config, described)
-    change_end(session, name, expires, ends_at)
+    if expires is not None:  # without it an endpoint keeps the end that it has
+        expiry.change_end(session, name, ends_at)
     ends_at = expiry.find_end(session, name)
     data = {
         "endpoint": name,
@@ -147,6 +151,8 @@ def as_words(**options: Any) -> Iterator[str]:
         option = f"--{name.replace('_', '-')}"
         if isinstance(value, bool):
             yield option if value else f"--no-{option[2:]}"
+        elif isinstance(value, timedelta):
+            yield from (option, write_duration(value))
         elif value is not None:
             yield from (option, str(value))
 
@@ -185,25 +191,30 @@ def require_serverless(client: Any, before: dict[str, Any]) -> None:
         raise DogbreedError(f"endpoint {name} runs on instances", "AWS cannot make it serverless in place", fix)
 
 
+def confirm_growth(app: App, session: Session, config: Config, name: str, cost: Any, yes: bool) -> None:
+    """Asks where an endpoint that is there already may come to have more instances than before."""
+    if not config.deploy.max_instances or not session.scales:
+        return
+    scaling = autoscaling.find_scaling(session, name)
+    if not scaling or scaling.most < config.deploy.max_instances:
+        if cost:
+            app.console.note(say_cost(cost))
+        session.confirm_charge(yes)
+
+
 def scale(app: App, session: Session, config: Config, described: dict[str, Any]) -> None:
     """By deploy.max_instances, once it is in service: AWS takes no endpoint before."""
     if not config.deploy.max_instances:
-        return
-    if not session.scales:
+        autoscaling.stop_scaling(session, described["EndpointName"])
+    elif not session.scales:
         app.console.note("deploy.max_instances: this machine has one instance")
     elif described["EndpointStatus"] == "InService":
-        autoscaling.start_scaling(session, config, described["EndpointName"])
+        name = described["EndpointName"]
+        limits = endpoint_requests.scaling_target(config, name)
+        autoscaling.start_scaling(session, autoscaling.Scaling(limits, endpoint_requests.scaling_policy(config, name)))
         app.console.note(f"{config.deploy.instance_count} to {config.deploy.max_instances} instances, by its requests")
     else:
         app.console.note("deploy.max_instances: it does not scale yet; run this again when it is in service")
-
-
-def change_end(session: Session, name: str, expires: timedelta | None, ends_at: datetime | None) -> None:
-    """As --expires says; without it an endpoint keeps the end that it has."""
-    if ends_at:
-        expiry.set_end(session, name, ends_at)
-    elif expires == NEVER:
-        expiry.remove_end(session, name)
 
 
 def say_life(expires: timedelta | None, kept: datetime | None) -> str:

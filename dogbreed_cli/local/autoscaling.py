@@ -7,5 +7,8 @@ from typing import Any
 
 
 class AutoScaling:
+    def describe_scaling_policies(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        return {"ScalingPolicies": []}
+
     def describe_scalable_targets(self, request: Mapping[str, Any]) -> dict[str, Any]:
         return {"ScalableTargets": []}

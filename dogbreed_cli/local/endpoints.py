@@ -131,7 +131,8 @@ class Endpoints:
         return list_page(settled, request, "Endpoints", "EndpointName", "EndpointStatus", order="Descending")
 
     def update_endpoint(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        refuse_others(request, {"EndpointName", "EndpointConfigName"})
+        # There is one instance, so none to retain.
+        refuse_others(request, {"EndpointName", "EndpointConfigName", "RetainAllVariantProperties"})
         name = request["EndpointName"]
         config = self.describe_endpoint_config(request)
         self.settled_endpoint(name)
