@@ -43,8 +43,8 @@ def download(
     check(url)
     folder = cache_folder() / "downloads" / hashlib.sha256(url.encode()).hexdigest()[:32]
     folder.mkdir(parents=True, exist_ok=True)
+    os.utime(folder)  # first, or a folder that was not used for so long would go, too
     forget_unused(folder.parent, KEPT_DAYS)
-    os.utime(folder)
     with locked(folder):
         return fetch(url, folder / "part", folder / "archive", on_progress, check, max_bytes)
 

@@ -1,6 +1,8 @@
 """downloads.py against a server over HTTP that breaks off, changes its file, redirects and lies."""
 
+import os
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,6 +30,7 @@ class Site:
     says_length: bool = True
     status: list[int] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)  # the Range of each request
+    said: list[int] = field(default_factory=list)  # the status of each answer
 
 
 @pytest.fixture
@@ -67,6 +70,7 @@ def answer(handler: BaseHTTPRequestHandler, site: Site) -> None:
     elif site.knows_ranges and wanted and handler.headers.get("If-Range") == site.tag:
         status, begin = 206, int(wanted.removeprefix("bytes=").removesuffix("-"))
         status = 416 if begin >= len(site.content) else 206
+    site.said.append(status)
     body = site.content[begin:] if status in (200, 206) else b""
     handler.send_response(status)
     handler.send_header("ETag", site.tag)
@@ -101,6 +105,13 @@ def test_a_later_command_goes_on_and_the_next_fetches_nothing(site):
     site.breaks_after.clear()
     assert get(site) == CONTENT and site.asked == [f"bytes={PART}-"]
     assert get(site) == CONTENT and site.asked == [f"bytes={PART}-", ""]  # answered with 304
+
+
+def test_what_is_asked_for_again_after_two_weeks_is_kept(site):
+    get(site)
+    (folder,) = (cache_folder() / "downloads").iterdir()
+    os.utime(folder, (time.time() - 15 * 86_400,) * 2)
+    assert get(site) == CONTENT and site.said == [200, 304]
 
 
 def test_a_file_that_changed_meanwhile_is_fetched_anew(site):
