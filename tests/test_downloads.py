@@ -145,6 +145,24 @@ def test_size_limit(site, says_length):
     assert not list((cache_folder() / "downloads").glob("*/archive"))
 
 
+def test_a_new_file_that_is_too_large_does_not_leave_its_tag_to_the_old_one(site):
+    get(site)
+    site.content, site.tag, site.says_length = CONTENT[::-1], '"two"', False
+    for _ in range(2):
+        with pytest.raises(DogbreedError, match="too large"):
+            get(site, max_bytes=100_000)
+    assert get(site) == CONTENT[::-1]
+
+
+def test_a_part_of_what_is_shorter_now_does_not_leave_its_tag_to_the_old_one(site):
+    get(site)
+    site.content, site.tag, site.breaks_after = CONTENT[::-1], '"two"', [PART, *[0] * downloads.ATTEMPTS]
+    with pytest.raises(DogbreedError, match="cannot be fetched"):
+        get(site)
+    site.content, site.breaks_after = b"short", []
+    assert get(site) == b"short" and site.said[-2:] == [416, 200]
+
+
 def test_a_busy_server_is_asked_again_and_a_missing_file_is_not(site):
     site.status = [503, 429]
     assert get(site) == CONTENT
