@@ -2,8 +2,8 @@
 
 folder = unpack_once(Path("dogImages.zip"))     # the same archive again is not unpacked again
 
-Archives come from anywhere: nothing is written outside the folder, no link and no device is made, and what is written
-is counted as it is written, since a header may say anything.
+Archives come from anywhere: nothing is written outside the folder, no link and no device is made, what is written is
+counted as it is written, since a header may say anything, and what a tar's headers bring along is bounded.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, NoReturn
 
 from dogbreed_cli.cache import cache_folder, forget_unused
 from dogbreed_cli.errors import DogbreedError
@@ -30,6 +30,15 @@ MAX_FILES = 2_000_000
 # Pictures are packed already: 10 MB of them never come out of 10 kB.
 MAX_RATIO, RATIO_FROM = 200, 64 * 2**20
 CHUNK = 1 << 18
+# Names and attributes of one file in a tar, which are read into memory; Go's archive/tar has the same bound.
+MAX_HEADER = 2**20
+EXTENDED = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
 KEPT_DAYS = 14
 
 ShowBytes = Callable[[int, int], None]
@@ -44,8 +53,38 @@ class Entry:
     open: Callable[[], IO[bytes]]
 
 
+class Header(tarfile.TarInfo):
+    """A tar's header, before tarfile reads what belongs to it: however much that is, from a small .tar.gz, too.
+
+    _proc_member and those that it calls are made to be overridden: see the comments in tarfile.
+    """
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        # The headers of one file follow each other from tar.offset on; a negative size would read all that is left.
+        size = self.offset - tar.offset + self.size
+        if self.size < 0 or (self.type in EXTENDED and size > MAX_HEADER):
+            raise tarfile.TarError(f"a header of {size:,} bytes; {MAX_HEADER:,} are allowed")
+        return super()._proc_member(tar)  # type: ignore[misc]
+
+    def _refuse(self, *_: object) -> NoReturn:
+        # Where the holes are may be a list without an end.
+        raise tarfile.TarError("it has a sparse file; pack it without --sparse")
+
+    _proc_sparse = _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse
+
+
 def is_archive(path: Path) -> bool:
-    return tarfile.is_tarfile(path) or zipfile.is_zipfile(path)
+    return is_tar(path) or zipfile.is_zipfile(path)
+
+
+def is_tar(path: Path) -> bool:
+    try:
+        with tarfile.open(path, tarinfo=Header):
+            return True
+    except tarfile.ReadError:
+        return False
+    except (tarfile.TarError, EOFError, ValueError, RuntimeError):  # one that is broken: `unpack` says what is wrong
+        return True
 
 
 def unpack_once(archive: Path, on_progress: ShowBytes | None = None) -> Path:
@@ -114,10 +153,10 @@ def opened(archive: Path) -> Iterator[tuple[Iterator[Entry], Callable[[], int]]]
     broken = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, LZMAError, OSError, ValueError)
     try:
         # In this order: a tar file that ends with a zip file looks like one, but not the other way round.
-        is_tar = tarfile.is_tarfile(archive)
+        tarred = is_tar(archive)
         with archive.open("rb") as file:
-            if is_tar:
-                with tarfile.open(fileobj=file) as tar:
+            if tarred:
+                with tarfile.open(fileobj=file, tarinfo=Header) as tar:
                     yield list_tar(tar), file.tell
             else:
                 with zipfile.ZipFile(file) as packed:
@@ -135,10 +174,12 @@ def list_zip(packed: zipfile.ZipFile) -> Iterator[Entry]:
 
 
 def list_tar(tar: tarfile.TarFile) -> Iterator[Entry]:
-    for member in tar:
+    while member := tar.next():
         linked = member.issym() or member.islnk()
         kind = "file" if member.isreg() else "folder" if member.isdir() else "link" if linked else "device"
         yield Entry(member.name, kind, partial(open_member, tar, member))
+        # tarfile would keep every header, and whatever global ones say.
+        tar.members, tar.pax_headers = [], {}  # type: ignore[attr-defined]
 
 
 def open_member(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:

@@ -43,8 +43,8 @@ def download(
     check(url)
     folder = cache_folder() / "downloads" / hashlib.sha256(url.encode()).hexdigest()[:32]
     folder.mkdir(parents=True, exist_ok=True)
+    os.utime(folder)  # first, or a folder that was not used for so long would go, too
     forget_unused(folder.parent, KEPT_DAYS)
-    os.utime(folder)
     with locked(folder):
         return fetch(url, folder / "part", folder / "archive", on_progress, check, max_bytes)
 
@@ -64,7 +64,7 @@ def fetch(
             with ask(url, part, whole, check) as answer:
                 if answer.status_code in (304, 416):
                     return whole
-                receive(answer, url, part, on_progress, max_bytes)
+                receive(answer, url, part, whole, on_progress, max_bytes)
             part.replace(whole)
             return whole
         except ConnectionError as error:
@@ -110,7 +110,12 @@ def ask(url: str, part: Path, whole: Path, check: Callable[[str], None]) -> "Res
 
 
 def receive(
-    answer: "Response", url: str, part: Path, on_progress: Callable[[int, int], None] | None, max_bytes: int
+    answer: "Response",
+    url: str,
+    part: Path,
+    whole: Path,
+    on_progress: Callable[[int, int], None] | None,
+    max_bytes: int,
 ) -> None:
     """Write the answer's body behind what is there. Raises ConnectionError when it ends early."""
     import requests
@@ -121,7 +126,10 @@ def receive(
     most = min(max_bytes, begin + free)
     if total is not None and total > most:
         refuse_size(url, f"It has {total:,} bytes; {most:,} are allowed, or free.")
-    write_tag(part, answer)
+    if not begin:  # another version, it may be: its tag must not stand beside what is left of an earlier one
+        part.unlink(missing_ok=True)
+        whole.unlink(missing_ok=True)
+        write_tag(part, answer)
     done = begin
     try:
         with part.open("r+b" if begin else "wb") as file:

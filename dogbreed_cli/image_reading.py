@@ -148,9 +148,30 @@ def see(picture: "Image", rotated: bool = False) -> str:
 
 
 def flatten(picture: "Image") -> "Image":
-    """In shades of grey. Of 16 bits those that matter: Pillow's own conversion makes all but the darkest white."""
+    """In shades of grey."""
+    return narrow(picture).convert("L")
+
+
+def decode(picture: "Image") -> "Image":
+    """Upright, in RGB, white where it is transparent: the pixels that entrypoints/model.py learns from and serves."""
+    from PIL import Image, ImageOps
+
+    picture.load()  # what is wrong with the pixels is raised here
+    with contextlib.suppress(Exception):  # EXIF may hold anything
+        ImageOps.exif_transpose(picture, in_place=True)
+    picture = narrow(picture)
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    picture = picture.convert("RGBA")
+    white = Image.new("RGB", picture.size, "white")
+    white.paste(picture, mask=picture)
+    return white
+
+
+def narrow(picture: "Image") -> "Image":
+    """Of 16 bits those that matter: Pillow's own conversion makes all but the darkest white."""
     if not picture.mode.startswith("I"):
-        return picture.convert("L")
+        return picture
     import numpy
     from PIL import Image
 

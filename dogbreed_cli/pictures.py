@@ -100,13 +100,15 @@ def shrink(data: bytes) -> bytes:
     """An image over the endpoint's limit as a smaller JPEG. The network looks at a few hundred pixels anyway."""
     import io
 
-    from PIL import Image, ImageOps
+    from PIL import Image
+
+    from dogbreed_cli.image_reading import decode
 
     size, out = (MAX_SIDE, MAX_SIDE), io.BytesIO()
     try:
         with Image.open(io.BytesIO(data)) as opened:
             opened.draft("RGB", size)
-            picture = ImageOps.exif_transpose(opened).convert("RGB")
+            picture = decode(opened)
     except Exception as error:  # A decoder may raise anything on a broken file: OSError, ValueError, SyntaxError, ...
         raise DogbreedError(f"cannot be decoded: {error}") from None
     picture.thumbnail(size)

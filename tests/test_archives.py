@@ -1,17 +1,21 @@
 """archives.py: .zip and .tar(.gz) of a data set; nothing outside the folder, no links, no bombs."""
 
+import gzip
 import io
 import os
 import stat
 import tarfile
 import time
+import tracemalloc
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from packed import pack_tar, pack_zip
 
-from dogbreed_cli.archives import is_archive, unpack, unpack_once
+from dogbreed_cli.archives import EXTENDED, MAX_HEADER, is_archive, unpack, unpack_once
 from dogbreed_cli.breeds import draw_breeds
 from dogbreed_cli.cache import cache_folder
 from dogbreed_cli.errors import DogbreedError
@@ -119,6 +123,108 @@ def make_files(folder: Path, count: int) -> Path:
     for n in range(count):
         (folder / f"{n}.txt").write_text("x")
     return folder
+
+
+# ---- a tar's headers: tarfile reads what belongs to them into memory
+
+
+GOOD = tarfile.TarInfo("good").tobuf()
+
+
+def head(kind: bytes, size: int, **pax: str) -> bytes:
+    """A tar's header, and pax headers before it where there are any."""
+    member = tarfile.TarInfo("images/dog.png")
+    member.type, member.size, member.pax_headers = kind, size, {key.replace("_", "."): pax[key] for key in pax}
+    return member.tobuf(tarfile.PAX_FORMAT if pax else tarfile.GNU_FORMAT)
+
+
+def pack(to: Path, *content: bytes) -> Path:
+    """As a .tar.gz."""
+    with gzip.open(to, "wb", compresslevel=1) as packed:
+        for block in (*content, bytes(1024)):
+            packed.write(block)
+    return to
+
+
+@contextmanager
+def little_memory() -> Iterator[None]:
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < 8 * MAX_HEADER
+    finally:
+        tracemalloc.stop()
+
+
+def refuse(archive: Path, folder: Path, said: str) -> None:
+    """What cannot be unpacked is an archive all the same: who gave it is told what is wrong."""
+    with little_memory():
+        assert is_archive(archive)
+        with pytest.raises(DogbreedError, match="cannot be unpacked") as caught:
+            unpack(archive, folder)
+        assert said in str(caught.value.why)
+
+
+@pytest.mark.parametrize("kind", EXTENDED)
+def test_a_header_may_not_bring_along_what_it_likes(tmp_path, kind):
+    size = 32 * 2**20
+    bomb = [head(kind, size), *[b"x" * 2**20] * 32, GOOD]
+    refuse(pack(tmp_path / "first.tar.gz", *bomb), tmp_path / "to", "a header of 33,554,432 bytes")
+    refuse(pack(tmp_path / "second.tar.gz", GOOD, *bomb), tmp_path / "other", "a header of 33,554,432 bytes")
+    backwards = [head(kind, -512), *bomb[1:]]  # Python reads -512 bytes as all that there are
+    refuse(pack(tmp_path / "negative.tar.gz", *backwards), tmp_path / "third", "a header of -512 bytes")
+
+
+def test_nor_many_headers_in_a_row(tmp_path):
+    row = [tarfile.TarInfo.create_pax_global_header({"comment": "x" * 2**18})] * 40
+    refuse(pack(tmp_path / "row.tar.gz", *row, GOOD), tmp_path / "to", "a header of")
+    deep = [head(tarfile.XGLTYPE, 0)] * 3000
+    refuse(pack(tmp_path / "deep.tar.gz", *deep, GOOD), tmp_path / "other", "Error: ")
+
+
+def test_headers_of_many_files_are_not_kept(tmp_path):
+    blocks = []
+    for n in range(40):
+        blocks.append(tarfile.TarInfo.create_pax_global_header({f"comment{n}": "x" * 400_000}))
+        member = tarfile.TarInfo(f"{n}")
+        member.pax_headers = {"comment": "x" * 400_000}
+        blocks.append(member.tobuf(tarfile.PAX_FORMAT))
+    packed = pack(tmp_path / "many.tar.gz", *blocks)
+    with little_memory():
+        unpack(packed, tmp_path / "to")
+    assert len(list((tmp_path / "to").iterdir())) == 40
+
+
+def test_sparse_files_are_refused(tmp_path):
+    """Where their holes are may be a list of any length, in each of the four forms there are."""
+    holes = b"".join(b"%011o\0" % n for n in range(1, 43)) + b"\1" + bytes(7)  # 21 of them, and more to come
+    old = bytearray(head(tarfile.GNUTYPE_SPARSE, 0))
+    old[482] = 1
+    old[148:156] = b"%06o\0 " % (sum(old) - sum(old[148:156]) + 8 * 32)
+    forms = {
+        "old": [bytes(old), *[holes * 2048] * 8],
+        "0.0": [head(tarfile.REGTYPE, 0, GNU_sparse_size="5", GNU_sparse_numblocks="1")],
+        "0.1": [head(tarfile.REGTYPE, 0, GNU_sparse_map="0,1,2,1", GNU_sparse_size="5")],
+        "1.0": [head(tarfile.REGTYPE, 2**24, GNU_sparse_major="1", GNU_sparse_minor="0"), b"9999999\n", b"1\n" * 2**23],
+    }
+    for name, content in forms.items():
+        archive = pack(tmp_path / f"{name}.tar.gz", *content)
+        refuse(archive, tmp_path / name, "it has a sparse file")
+
+
+@pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+def test_long_names_are_fine(tmp_path, form):
+    name = "/".join(["n" * 200] * 4) + "/dög.jpg"
+    with tarfile.open(tmp_path / "a.tar", "w", format=form) as tar:
+        tar.addfile(tarfile.TarInfo(name))
+    unpack(tmp_path / "a.tar", tmp_path / "to")
+    assert (tmp_path / "to" / name).exists()
+
+
+def test_an_archive_cut_in_its_first_header_is_one(tmp_path):
+    packed = pack(tmp_path / "a.tar.gz", GOOD)
+    packed.write_bytes(packed.read_bytes()[:40])
+    refuse(packed, tmp_path / "to", "EOFError")
 
 
 def test_two_entries_of_one_name_are_refused(tmp_path):

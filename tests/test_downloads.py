@@ -1,6 +1,8 @@
 """downloads.py against a server over HTTP that breaks off, changes its file, redirects and lies."""
 
+import os
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,6 +30,7 @@ class Site:
     says_length: bool = True
     status: list[int] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)  # the Range of each request
+    said: list[int] = field(default_factory=list)  # the status of each answer
 
 
 @pytest.fixture
@@ -67,6 +70,7 @@ def answer(handler: BaseHTTPRequestHandler, site: Site) -> None:
     elif site.knows_ranges and wanted and handler.headers.get("If-Range") == site.tag:
         status, begin = 206, int(wanted.removeprefix("bytes=").removesuffix("-"))
         status = 416 if begin >= len(site.content) else 206
+    site.said.append(status)
     body = site.content[begin:] if status in (200, 206) else b""
     handler.send_response(status)
     handler.send_header("ETag", site.tag)
@@ -103,6 +107,13 @@ def test_a_later_command_goes_on_and_the_next_fetches_nothing(site):
     assert get(site) == CONTENT and site.asked == [f"bytes={PART}-", ""]  # answered with 304
 
 
+def test_what_is_asked_for_again_after_two_weeks_is_kept(site):
+    get(site)
+    (folder,) = (cache_folder() / "downloads").iterdir()
+    os.utime(folder, (time.time() - 15 * 86_400,) * 2)
+    assert get(site) == CONTENT and site.said == [200, 304]
+
+
 def test_a_file_that_changed_meanwhile_is_fetched_anew(site):
     site.breaks_after = [PART, *[0] * downloads.ATTEMPTS]
     with pytest.raises(DogbreedError):
@@ -132,6 +143,24 @@ def test_size_limit(site, says_length):
     with pytest.raises(DogbreedError, match="too large"):
         get(site, max_bytes=100_000)
     assert not list((cache_folder() / "downloads").glob("*/archive"))
+
+
+def test_a_new_file_that_is_too_large_does_not_leave_its_tag_to_the_old_one(site):
+    get(site)
+    site.content, site.tag, site.says_length = CONTENT[::-1], '"two"', False
+    for _ in range(2):
+        with pytest.raises(DogbreedError, match="too large"):
+            get(site, max_bytes=100_000)
+    assert get(site) == CONTENT[::-1]
+
+
+def test_a_part_of_what_is_shorter_now_does_not_leave_its_tag_to_the_old_one(site):
+    get(site)
+    site.content, site.tag, site.breaks_after = CONTENT[::-1], '"two"', [PART, *[0] * downloads.ATTEMPTS]
+    with pytest.raises(DogbreedError, match="cannot be fetched"):
+        get(site)
+    site.content, site.breaks_after = b"short", []
+    assert get(site) == b"short" and site.said[-2:] == [416, 200]
 
 
 def test_a_busy_server_is_asked_again_and_a_missing_file_is_not(site):

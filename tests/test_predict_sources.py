@@ -101,6 +101,36 @@ def test_a_smaller_picture_is_upright(tmp_path: Path) -> None:
         assert not picture.getexif().get(0x0112)
 
 
+def test_a_smaller_picture_has_the_colours_that_the_network_learnt_from() -> None:
+    """As decode_with_pil in entrypoints/model.py: white where nothing is, of 16 bits the upper 8."""
+    black = Image.new("RGB", (40, 20))
+    black.paste((255, 0, 0), (0, 0, 16, 16))
+    clear = black.convert("RGBA")
+    clear.putalpha(Image.new("L", clear.size))
+    clear.paste((255, 0, 0, 255), (0, 0, 16, 16))
+    palette = black.quantize(4)
+    deep = Image.new("I;16", (40, 20), 0x4000)
+    deep.paste(Image.new("I;16", (16, 16), 0xF000))
+    turned = Image.Exif()
+    turned[0x0112] = 6  # lies on its side: to be turned clockwise by 90 degrees
+    red, white, light, dark = (255, 0, 0), (255, 255, 255), (0xF0,) * 3, (0x40,) * 3
+    check_corners(clear, red, white)
+    check_corners(clear, red, white, exif=b"Exif\0\0junk")
+    check_corners(clear.transpose(Image.Transpose.ROTATE_90), red, white, exif=turned)
+    check_corners(palette, red, white, transparency=palette.getpixel((39, 19)))
+    check_corners(deep, light, dark)
+    check_corners(deep.transpose(Image.Transpose.ROTATE_90), light, dark, exif=turned)
+
+
+def check_corners(picture: Image.Image, first: tuple[int, ...], last: tuple[int, ...], **options: Any) -> None:
+    """The colours at the top left and the bottom right of what is sent; a JPEG's are one or two shades off."""
+    picture.save(out := io.BytesIO(), "PNG", **options)
+    with Image.open(io.BytesIO(shrink(out.getvalue()))) as sent:
+        assert (sent.mode, sent.size) == ("RGB", (40, 20))
+        assert sent.getpixel((4, 4)) == pytest.approx(first, abs=3)
+        assert sent.getpixel((36, 16)) == pytest.approx(last, abs=3)
+
+
 @pytest.mark.parametrize(
     "data", [draw("PNG")[:40], draw("PNG")[:33] + b"\0\0\0\5IDATxxxxx", b"\xff\xd8\xff" + bytes(99)]
 )
