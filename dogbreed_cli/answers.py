@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from dogbreed_cli.errors import DogbreedError
+from dogbreed_cli.errors import DogbreedError, NotFound
 from dogbreed_cli.pictures import Picture
 
 BAR = 24  # columns of a probability of 1, where the terminal has them
@@ -44,7 +44,7 @@ def ask(client: Any, endpoint: str, picture: Picture, top_k: int) -> Answer:
         if said["Error"]["Code"] == "ModelError":
             return Answer(picture.name, error=say_refusal(said))
         if "not found" in said["Error"].get("Message", ""):
-            raise DogbreedError(
+            raise NotFound(
                 f"no endpoint {endpoint} in service", said["Error"]["Message"], "run `dogbreed deploy`"
             ) from None
         raise

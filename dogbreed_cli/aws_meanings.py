@@ -55,6 +55,8 @@ NETWORK = (
 RULES = "set debugger.aws_rules = false: dogbreed evaluates the same rules itself; or debugger.enabled = false"
 
 REFUSALS = (
+    Meaning("this machine's SageMaker is not the whole of AWS's", "leave that out, or say --target aws before the "
+            "command", says=r"^The local .* does not (support|implement)"),
     # Who you are
     Meaning("your session has ended", "log in again (`aws sso login`, or fetch new temporary keys), then run it again",
             ("ExpiredToken", "ExpiredTokenException", "RequestExpired"), kind=AccessError),
@@ -220,6 +222,7 @@ FAILURES = (
             "free addresses", says="subnet|security group"),
     Meaning("AWS has no Debugger for this account: closed on 2026-07-30", RULES,
             says=r"DebugRule|DebugHook|ProfilerConfig|ProfilerRule|SageMaker Debugger"),
+    Meaning("it was killed, by hand or for want of memory", "run it again", says="worker process on this machine"),
     Meaning("AWS has trouble of its own", "run it again; train.max_retry_attempts lets AWS do that",
             says="InternalServerError|encountered an internal error"),
 )  # fmt: skip

@@ -74,12 +74,14 @@ class Interrupted(DogbreedError):
 
 
 # What to do about a path that the system refuses.
-MENDS = {
-    FileExistsError: "a folder is needed there: move what is in its place, or name another",
-    NotADirectoryError: "a folder is needed there: move what is in its place, or name another",
-    IsADirectoryError: "a file is needed there: name one",
-    FileNotFoundError: "make it, or name another path",
-    PermissionError: "let this user read and write it, or name another path",
+MENDS: dict[int | None, str] = {
+    errno.EEXIST: "a folder is needed there: move what is in its place, or name another",
+    errno.ENOTDIR: "a folder is needed there: move what is in its place, or name another",
+    errno.EISDIR: "a file is needed there: name one",
+    errno.ENOENT: "make it, or name another path",
+    errno.EACCES: "let this user read and write it, or name another path",
+    errno.EPERM: "let this user read and write it, or name another path",
+    errno.EROFS: "nothing can be written there: name another path, or run it elsewhere",
 }
 
 
@@ -91,9 +93,7 @@ def explain_path(error: OSError) -> DogbreedError | None:
         return DogbreedError(what, "what was to be written has no room", "make room and run it again")
     if not path:
         return None
-    settings = (name for name, value in os.environ.items() if name.startswith("DOGBREED_") and value == path)
-    why = f"{name} names it" if (name := next(settings, "")) else type(error).__name__
-    return DogbreedError(f"{error.strerror}: {path}", why, MENDS.get(type(error), "mend that path"))
+    return DogbreedError(f"{error.strerror}: {path}", type(error).__name__, MENDS.get(error.errno, "mend that path"))
 
 
 class Terminated(KeyboardInterrupt):

@@ -174,10 +174,7 @@ def complete(app: App, session: Session, plan: FeaturesPlan, patience: Patience,
     except WaitTimedOut as error:
         raise WaitTimedOut(f"the features job {plan.name}: {error.what}", error.why, AGAIN) from None
     reason = description.get("FailureReason") or description["SecondaryStatus"]
-    try:
-        jobs.require_completed("features job", plan.name, description["TrainingJobStatus"], reason)
-    except JobFailed as error:
-        raise JobFailed(error.what, error.why, f"{error.fix}; or go without: --no-features") from error
+    jobs.require_completed("features job", plan.name, description["TrainingJobStatus"], reason)
     if plan.inputs.features and not is_there(session, plan.inputs.features):
         where = f"there is no features.json at {plan.inputs.features}"
         raise JobFailed(f"the features job {plan.name} left no features", where, f"see `dogbreed logs {plan.name}`")

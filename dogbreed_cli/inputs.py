@@ -24,6 +24,12 @@ def find_inputs(config: Config, session: Session, site: Site, manifest: Manifest
     from dogbreed_cli.source import locate_source
 
     data = f"s3://{session.bucket}/{data_prefix(config)}"
+    if lacking := [split for split in ("train", "valid") if not manifest.counts.get(split)]:
+        raise UsageError(
+            f"no {lacking[0]} images at {data}",
+            "a training learns from train and chooses its best epoch by valid",
+            "upload a folder that has both, or one folder a class with data.valid_fraction above 0",
+        )
     weights = locate_weights(config, session)
     if site.network_isolation and kind_of(config.model.weights) == "name":
         raise UsageError(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from dogbreed_cli.errors import DogbreedError
+from dogbreed_cli.errors import DogbreedError, NotFound
 from dogbreed_cli.jobs import PAGE, belongs, is_missing
 
 if TYPE_CHECKING:
@@ -98,6 +98,16 @@ def if_allowed(session: Session, what: str) -> Iterator[None]:
         if "AccessDenied" not in error.response["Error"]["Code"]:
             raise
         session.console.detail(f"{what} are left as they are: {error}")
+
+
+def explain_absence(session: Session, endpoint: str, error: NotFound) -> NotFound:
+    """To who invokes it AWS says `not found` also of an endpoint that is still being made, or that has failed."""
+    with if_allowed(session, "the endpoints"):
+        if found := find(session.client("sagemaker"), "endpoint", endpoint):
+            status, again = found["EndpointStatus"], "ask again when `dogbreed status` says InService"
+            fix = again if status in MOVING else f"run `dogbreed deploy --name {endpoint}`"
+            return NotFound(f"endpoint {endpoint} is {status}", found.get("FailureReason", ""), fix)
+    return error
 
 
 def delete(client: Any, kind: str, name: str, poll_seconds: float = 1) -> None:

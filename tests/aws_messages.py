@@ -40,6 +40,8 @@ ICE = "Unable to provision requested ML compute capacity due to InsufficientInst
 
 # operation, code, message -> exit code, words of the reason, words of what to do
 REFUSED = [
+    ("CreateTrainingJob", "ValidationException", "The local SageMaker does not support RetryStrategy.", 1,
+     "not the whole of AWS's", "--target aws"),
     ("GetCallerIdentity", "ExpiredToken", "The provided token has expired.", 4, "session has ended", "aws sso login"),
     ("PutObject", "RequestTimeTooSkewed", "The difference between ... is too large.", 4, "clock", "NTP"),
     ("ListTags", "InvalidSignatureException", "Signature expired: 20261122T1 is now earlier than", 4, "clock", "NTP"),
@@ -150,5 +152,7 @@ FAILED = [
     ("ClientError: network isolation is enabled", "network isolation", "aws.network_isolation = false"),
     ("ClientError: The subnet ID 'subnet-1' does not exist", "do not fit", "aws.subnets"),
     ("ClientError: ProfilerConfig is not available", "2026-07-30", "debugger.aws_rules = false"),
+    ("InternalServerError: the job's worker process on this machine was killed. Please try again.", "it was killed",
+     "run it again"),
     ("InternalServerError: We encountered an internal error.  Please try again.", "trouble of its own", "run it again"),
 ]  # fmt: skip

@@ -17,7 +17,7 @@ from checked_account import (
 from dogbreed_cli.commands import check as commands_check
 from dogbreed_cli.console import Console
 from dogbreed_cli.context import App
-from dogbreed_cli.errors import UsageError
+from dogbreed_cli.errors import DogbreedError, UsageError
 from dogbreed_cli.local import BUCKET as LOCAL_BUCKET
 from dogbreed_cli.local import Home, connect
 from dogbreed_cli.local.preflight import check_disk, check_weights
@@ -71,6 +71,14 @@ def test_a_file_where_a_folder_belongs(name: str, folder: Path, monkeypatch: pyt
     assert (failed.status, failed.found) == ("fail", f"{folder / 'file'} is no folder")
     assert f"DOGBREED_{name.upper()}" in failed.fix
     assert "fail" not in {check.status for check in found.values()}
+
+
+def test_a_home_that_cannot_be_made_says_where_it_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "file").touch()
+    monkeypatch.setenv("DOGBREED_HOME", "file")
+    with pytest.raises(DogbreedError, match="cannot keep its things") as caught:
+        look_here()
+    assert "DOGBREED_HOME" in caught.value.fix
 
 
 def test_an_interpreter_without_the_libraries(folder: Path) -> None:

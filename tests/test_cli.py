@@ -185,17 +185,14 @@ def test_other_errors_are_translated(error: BaseException, code: int, said: str,
         (IsADirectoryError(errno.EISDIR, "Is a directory", "/some/file"), "a file is needed there"),
         (FileNotFoundError(errno.ENOENT, "No such file", "/some/file"), "name another path"),
         (OSError(errno.ENOSPC, "No space left on device"), "make room"),
-        (OSError(errno.EROFS, "Read-only file system", "/some/file"), "mend that path"),
+        (OSError(errno.EROFS, "Read-only file system", "/some/file"), "run it elsewhere"),
+        (OSError(errno.ELOOP, "Too many levels of symbolic links", "/some/file"), "mend that path"),
     ],
 )
-def test_an_error_of_a_path_says_what_to_do_with_it(
-    error: OSError, fix: str, raising: list[BaseException], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_error_of_a_path_says_what_to_do_with_it(error: OSError, fix: str, raising: list[BaseException]) -> None:
     raising.append(error)
-    monkeypatch.setenv("DOGBREED_HOME", "/some/file")
     found = json.loads(invoke("--json", "raise").stdout)
     assert found["error"].startswith(error.strerror) and fix in found["fix"]
-    assert found["why"] == ("DOGBREED_HOME names it" if error.filename else "what was to be written has no room")
 
 
 def test_a_bug_keeps_its_traceback(raising: list[BaseException]) -> None:

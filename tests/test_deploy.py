@@ -5,10 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import boto3
 import pytest
 from botocore.exceptions import EndpointConnectionError
+from botocore.stub import Stubber
 from conftest import wait_for
 from local_jobs import Machine
 from PIL import Image
@@ -18,12 +23,11 @@ from dogbreed_cli import endpoint_requests, requests, resources
 from dogbreed_cli.config import Config
 from dogbreed_cli.console import Console
 from dogbreed_cli.context import App
-from dogbreed_cli.deployment import create_missing, undone_on_failure
+from dogbreed_cli.deployment import build, create_missing, settle, undone_on_failure
 from dogbreed_cli.errors import DogbreedError
 from dogbreed_cli.local import BUCKET, ROLE_ARN
-from dogbreed_cli.local.records import Records
 from dogbreed_cli.session import open_session
-from dogbreed_cli.waiting import detachable
+from dogbreed_cli.waiting import Patience, detachable
 
 
 def test_another_instance_type_keeps_the_model(trained: Machine) -> None:
@@ -88,21 +92,49 @@ def test_a_step_that_cannot_be_undone_keeps_no_other_from_it(capsys: pytest.Capt
     assert "not everything could be undone: list index out of range" in capsys.readouterr().err
 
 
-def test_what_neither_serves_nor_moves_is_no_success(trained: Machine) -> None:
-    invoke("deploy")
-    records = Records(trained.home.records)
-    records.update("endpoint", "dogbreed-endpoint", lambda it: it.update(EndpointStatus="OutOfService"))
-    said = document("deploy", code=1)
-    assert ("OutOfService" in said["error"], "--name" in said["fix"]) == (True, True)
-    records.update("endpoint", "dogbreed-endpoint", lambda it: it.update(EndpointStatus="InService"))
-    invoke("deploy")
+@pytest.mark.parametrize(
+    ("status", "wait", "fix"),
+    [("OutOfService", True, "--name"), ("UpdateRollbackFailed", True, "--name"), ("Deleting", False, "--no-wait")],
+)
+def test_what_does_not_serve_is_no_success(status: str, wait: bool, fix: str) -> None:
+    """The answers are put in with botocore's own Stubber: here no endpoint comes to that."""
+    client: Any = boto3.Session("test", "test", region_name="us-east-1").client("sagemaker")
+    wanted = build(Config(), requests.Site(BUCKET, ROLE_ARN, "image"), "dogbreed-one", "dogbreed-endpoint", "s3://b/m")
+    arn, then = (
+        "arn:aws:sagemaker:us-east-1:123456789012:endpoint/dogbreed-endpoint",
+        datetime(2026, 11, 23, tzinfo=UTC),
+    )
+    found = {"EndpointName": wanted.name, "EndpointArn": arn, "EndpointConfigName": wanted.config_name,
+             "EndpointStatus": status, "CreationTime": then, "LastModifiedTime": then}  # fmt: skip
+    session: Any = SimpleNamespace(client=lambda service: client)
+    with Stubber(client) as answers, pytest.raises(DogbreedError, match=status) as caught:
+        answers.add_response("describe_endpoint", found)
+        answers.add_response("list_tags", {"Tags": requests.tags(Config())})
+        settle(App(Console()), session, Config(), wanted, wait, Patience(None))
+    assert fix in caught.value.fix
 
 
-def test_an_endpoint_that_is_being_deleted_is_no_success(trained: Machine) -> None:
-    add_training_job(trained, "dogbreed-slow", time.time(), file="slow.pt")
-    invoke("deploy", "--no-wait")
-    trained.sagemaker.delete_endpoint(EndpointName="dogbreed-endpoint")
-    assert "Deleting" in document("deploy", "--no-wait", code=1)["error"]
+def test_an_update_that_is_not_wanted(trained: Machine) -> None:
+    before = document("deploy", "--job", "dogbreed-one", "--no-update")["endpoint_config"]
+    assert before in document("deploy", "--no-update", code=1)["error"]
+    assert configs(trained) == [before]
+    assert document("deploy", "--job", "dogbreed-one", "--no-update")["endpoint_config"] == before
+    assert document("deploy", "--update")["endpoint_config"] != before
+
+
+def test_an_endpoint_that_does_not_serve_yet_or_no_more(trained: Machine, dogs: Path) -> None:
+    picture = str(next(dogs.rglob("*.jpg")))
+    for letter, file, status, fix in (
+        ("a", "never.pt", "Creating", "ask again when `dogbreed status` says InService"),
+        ("b", "nothing", "Failed", "run `dogbreed deploy --name dogbreed-b`"),
+    ):
+        add_training_job(trained, f"dogbreed-job-{letter}", time.time(), file=file)
+        invoke("deploy", "--name", f"dogbreed-{letter}", "--job", f"dogbreed-job-{letter}", "--no-wait")
+        endpoint = f"dogbreed-{letter}"
+        wait_for(lambda: trained.sagemaker.describe_endpoint(EndpointName=endpoint)["EndpointStatus"] == status)  # noqa: B023
+        said = document("predict", picture, "--endpoint", endpoint, code=1)
+        assert (said["error"], said["fix"]) == (f"endpoint {endpoint} is {status}", fix)
+    assert "no endpoint dogbreed-none" in document("predict", picture, "--endpoint", "dogbreed-none", code=1)["error"]
 
 
 def test_a_failed_endpoint_on_instances_is_made_anew_as_a_serverless_one(trained: Machine) -> None:

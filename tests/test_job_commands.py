@@ -32,6 +32,24 @@ def test_what_cannot_be_is_said_with_the_next_step(trained: Machine, dogs: Path)
         assert what in invoke(*arguments.split(), code=code).stderr
 
 
+def test_of_a_job_that_nobody_waits_for_stdout_is_the_name_alone(trained: Machine, dogs: Path) -> None:
+    invoke("upload", str(dogs))
+    for command in ("train", "tune"):
+        begun = invoke("-q", command, "--no-features", "--epochs", "1", "--no-wait")
+        (name,) = begun.stdout.split()
+        assert name.startswith(f"dogbreed-{command}-")
+    invoke("teardown", "--yes")
+
+
+def test_without_images_to_validate_with_nothing_is_started(trained: Machine, dogs: Path) -> None:
+    alone = invoke("--set", "data.valid_fraction=0", "upload", str(dogs / "train"))
+    assert "next:" not in alone.stderr
+    for command in ("train", "tune"):
+        said = document(command, code=2)
+        assert (said["error"].split(" at ")[0], "valid_fraction" in said["fix"]) == ("no valid images", True)
+    assert document("status")["items"] == []
+
+
 def test_a_job_that_runs_is_not_said_to_have_ended(trained: Machine) -> None:
     trained.train("dogbreed-runs", "import time; time.sleep(600)", Tags=requests.tags(Config()))
     assert document("deploy", "--job", "dogbreed-runs", code=1)["error"].endswith("is InProgress")

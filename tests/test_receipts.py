@@ -77,7 +77,9 @@ def test_nothing_changed(uploaded, dogbreed, dogs, looked):
     assert again == {**uploaded, "sent": 0, "unchanged": 25, "bytes_sent": 0, "seconds": 0.0}
     assert page.read_text() == text
     assert "leak" in dogbreed.run("upload", str(dogs)).stderr
-    assert "1 findings" in dogbreed.json("upload", str(dogs), "--strict", code=2)["error"]
+    strict = dogbreed.json("upload", str(dogs), "--strict", code=2)
+    assert "1 findings" in strict["error"]
+    assert (strict["findings"], strict["sent"], strict["report"]) == (uploaded["findings"], 0, uploaded["report"])
     assert not looked()
 
 

@@ -61,6 +61,7 @@ Examples:
     metavar="IMAGE",
     help="Ready only if it classifies this picture; else the deploy has failed.",
 )
+@click.option("--update/--no-update", default=True, help="Give an endpoint that is there the new model (default).")
 @click.option("--wait/--no-wait", default=True, help="Wait until it answers (default), or return at once.")
 @click.option("--timeout", type=Limit(min=0), metavar="SECONDS", help="Stop waiting; the endpoint goes on (exit 8).")
 @click.option("--budget", type=Limit(min=0), metavar="USD", help="Refuse what costs more a day (exit 7).")
@@ -73,6 +74,7 @@ def deploy(
     name: str | None,
     expires: timedelta | None,
     test: Path | None,
+    update: bool,
     wait: bool,
     timeout: float | None,
     budget: float | None,
@@ -86,7 +88,7 @@ def deploy(
     old model until the new one answers, and after all if it does not. What a failed deploy made is removed again.
     """
     config = app.config(deploy=options)
-    typed = list(as_words(name=name, test=test, **options))
+    typed = list(as_words(name=name, test=test, update=None if update else False, **options))
     name = name or requests.endpoint_name(config)
     jobs.check_name(name, config.project.name)
     picture, patience = read_picture(test, wait) if test else None, Patience(timeout)
@@ -116,8 +118,8 @@ def deploy(
         if wait:
             try_out(app, session, name, picture)
     else:
-        if before and before["EndpointStatus"] != "Failed" and config.deploy.serverless:
-            require_serverless(client, before)
+        if before and before["EndpointStatus"] != "Failed":
+            check_update(client, config, before, update)
         place = session.describe_place("serverless" if config.deploy.serverless else config.deploy.instance_type)
         kept = expiry.find_end(session, name) if before and expires is None else None
         app.console.note(f"endpoint {name} on {place} with {job}: {say_life(expires, kept)}")
@@ -182,11 +184,14 @@ def list_requests(config: Config, session: Session, wanted: Wanted, ends_at: dat
     return sent
 
 
-def require_serverless(client: Any, before: dict[str, Any]) -> None:
-    """Raises DogbreedError for an endpoint on instances, which AWS does not make serverless in place."""
-    served = resources.find(client, "endpoint-config", before["EndpointConfigName"])
+def check_update(client: Any, config: Config, before: dict[str, Any], update: bool) -> None:
+    """Raises DogbreedError for one that is not wanted, and for an endpoint on instances that is to be serverless."""
+    name, config_name = before["EndpointName"], before["EndpointConfigName"]
+    if not update:
+        raise DogbreedError(f"endpoint {name} serves {config_name}", "--no-update leaves it alone",
+                            "choose another --name, or leave out --no-update")  # fmt: skip
+    served = resources.find(client, "endpoint-config", config_name) if config.deploy.serverless else None
     if served and "ServerlessConfig" not in served["ProductionVariants"][0]:
-        name = before["EndpointName"]
         fix = "choose another --name, or run `dogbreed teardown` first"
         raise DogbreedError(f"endpoint {name} runs on instances", "AWS cannot make it serverless in place", fix)
 

@@ -12,7 +12,7 @@ import click
 
 from dogbreed_cli.answer_files import answer_file, as_csv, as_json_lines
 from dogbreed_cli.answers import Answer, ask, draw
-from dogbreed_cli.errors import DogbreedError
+from dogbreed_cli.errors import DogbreedError, NotFound
 from dogbreed_cli.masking import hide_source
 from dogbreed_cli.names import complete_names
 from dogbreed_cli.parallel import in_parallel
@@ -66,7 +66,8 @@ def predict(
     An image that cannot be read or is refused is reported, the others go on, and the exit code is 1 at the end.
     """
     config = app.config()
-    client = app.session(config).client("sagemaker-runtime")
+    session = app.session(config)
+    client = session.client("sagemaker-runtime")
     name, answers = endpoint or endpoint_name(config), dict[int, Answer]()
     with ExitStack() as files:
         write_csv = files.enter_context(answer_file(csv_file, as_csv))
@@ -85,6 +86,10 @@ def predict(
                     write_json(place, found)
                     app.console.stream(draw(found, app.console.stdout.width))
                     show(len(answers), len(asked))
+        except NotFound as error:
+            from dogbreed_cli.resources import explain_absence
+
+            raise explain_absence(session, name, error) from None
         finally:  # what came before an error, or Ctrl-C, is one document with it
             app.console.result({"endpoint": name, "answers": [answers[place] for place in sorted(answers)]})
     if failed := sum(one.error is not None for one in answers.values()):

@@ -128,7 +128,8 @@ def train(
     again = command_line("train", "--attach", name)
     if not wait:
         data = {"training_job": name, "status": "InProgress", **members}
-        app.console.result(data, f"{name}\nto follow it: {again}")
+        app.console.result(data, name)
+        app.console.note(f"to follow it: {again}")
         return
     watch = RuleWatch(stop_on_rule)
     with detachable(again):

@@ -119,7 +119,8 @@ def tune(
     again = command_line("tune", "--attach", name)
     if not wait:
         data = {"tuning_job": name, "status": "InProgress", **members}
-        app.console.result(data, f"{name}\nto follow it: {again}")
+        app.console.result(data, name)
+        app.console.note(f"to follow it: {again}")
         return
     with detachable(again):
         description, features_job = follow(app, session, name, patience)

@@ -97,14 +97,17 @@ def upload(app: App, source: str, strict: bool, report: Path, allow_private: boo
     show_findings(app, receipt.summary)
     console.note(f"findings and classes: {page}")
     if strict and (faults := receipt.summary.warnings):
-        raise UsageError(f"{len(faults)} findings in {name}", faults[0].message, "mend the data, or drop --strict")
+        console.result({**to_json(receipt.summary, SyncResult(0, 0, 0, 0, 0.0), uri), "report": page})
+        why = " ".join(fault.message for fault in faults)
+        raise UsageError(f"{len(faults)} findings in {name}", why, "mend the data, or drop --strict")
     if images:
         result = send(app, session, store, images, objects, prefix, yes)
         write_receipt(file, replace(receipt, place=digest_place(result.objects)))
     else:
         result = SyncResult(0, sum(receipt.summary.counts.values()), 0, 0, 0.0)
     console.result({**to_json(receipt.summary, result, uri), "report": page}, describe(receipt.summary, result, uri))
-    console.note("next: dogbreed tune, or dogbreed train")
+    if receipt.summary.counts["train"] and receipt.summary.counts["valid"]:
+        console.note("next: dogbreed tune, or dogbreed train")
 
 
 @contextmanager

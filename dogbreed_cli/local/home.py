@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from dogbreed_cli.errors import DogbreedError
+
 ACCOUNT = "000000000000"
 REGION = "us-east-1"
 BUCKET = "dogbreed-local"
@@ -34,10 +36,17 @@ class Home:
         return cls(Path(os.environ.get("DOGBREED_HOME") or ".dogbreed"), s3_endpoint)
 
     def create(self) -> None:
-        self.root.mkdir(parents=True, exist_ok=True)
-        ignore = self.root / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("# dogbreed's local SageMaker; remove this folder to forget everything.\n*\n")
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            ignore = self.root / ".gitignore"
+            if not ignore.exists():
+                ignore.write_text("# dogbreed's local SageMaker; remove this folder to forget everything.\n*\n")
+        except OSError as error:
+            raise DogbreedError(
+                f"this machine's SageMaker cannot keep its things in {self.root}",
+                f"{error.strerror}: {error.filename}",
+                "run it where you may write, or let DOGBREED_HOME name a folder where you may",
+            ) from error
 
 
 def arn(kind: str, name: str) -> str:
