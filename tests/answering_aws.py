@@ -28,12 +28,15 @@ class Account:
     things: dict[str, list[str]] = field(default_factory=lambda: {member: [] for member in KINDS})
     refused: set[str] = field(default_factory=set)
     changed: list[tuple[str, str]] = field(default_factory=list)
+    reused_when_asked: bool = False
 
     def answer(self, operation: str, asked: dict[str, Any]) -> dict[str, Any]:
         """What SageMaker says; raises LookupError for what is not there, PermissionError for what is refused."""
         name = next((value for key, value in asked.items() if key.endswith("Name")), "")
         if operation.startswith(CHANGES):
             self.changed.append((operation, name))
+        if operation == "UpdateTrainingJob" and self.reused_when_asked:
+            self.pools[name] = "Reused"
         if operation in self.refused:
             raise PermissionError(operation)
         if operation == "ListTags":

@@ -42,6 +42,7 @@ def served(tmp_path: Path) -> Iterator[tuple[Account, InProcess]]:
             "DOGBREED_TARGET": "aws",
             "DOGBREED_AWS__REGION": "us-east-1",
             "DOGBREED_AWS__BUCKET": "bucket",
+            "DOGBREED_AWS__POLL_SECONDS": "0.1",
             "DOGBREED_AWS__ROLE_ARN": "arn:aws:iam::123456789012:role/dogbreed",
         }
         yield account, InProcess(tmp_path, environment)
@@ -85,3 +86,26 @@ def test_what_an_endpoint_that_stays_may_need_stays(served: tuple[Account, InPro
     assert failed["error"].startswith("3 are still there: endpoint dogbreed-endpoint, endpoint-config dogbreed-")
     assert account.jobs == {"dogbreed-train-1": "Stopped"}
     assert account.changed == [("StopTrainingJob", "dogbreed-train-1"), ("DeleteEndpoint", "dogbreed-endpoint")]
+
+
+def test_a_warm_pool_is_shown_with_its_price_and_ended(served: tuple[Account, InProcess]) -> None:
+    account, dogbreed = served
+    account.pools["dogbreed-train-1"] = "Available"
+    (item,) = dogbreed.json("status")["items"]
+    assert item["usd_per_hour"] > 0
+    (planned,) = dogbreed.json("teardown", "--dry-run")["planned"]
+    assert (planned["kind"], planned["name"]) == ("warm pool", "dogbreed-train-1")
+    assert f"{item['usd_per_hour']:.4f} USD an hour" in planned["note"]
+    assert account.changed == []
+    assert dogbreed.json("teardown", "--yes")["removed"] == [planned]
+    assert account.pools == {"dogbreed-train-1": "Terminated"}
+    assert dogbreed.json("teardown", "--dry-run")["planned"] == []
+
+
+def test_a_warm_pool_that_a_job_took_meanwhile_is_none_to_end(served: tuple[Account, InProcess]) -> None:
+    account, dogbreed = served
+    account.pools["dogbreed-train-1"] = "Available"
+    account.refused.add("UpdateTrainingJob")
+    assert "warm pool dogbreed-train-1" in dogbreed.json("teardown", "--yes", code=4)["error"]
+    account.reused_when_asked = True
+    assert [item["name"] for item in dogbreed.json("teardown", "--yes")["removed"]] == ["dogbreed-train-1"]

@@ -12,7 +12,9 @@ import click
 from dogbreed_cli import autoscaling, aws_errors, expiry, jobs, resources
 from dogbreed_cli.console import human_size, table
 from dogbreed_cli.errors import DogbreedError, NotFound
+from dogbreed_cli.pricing import open_prices
 from dogbreed_cli.requests import endpoint_name
+from dogbreed_cli.spending import measure_warm_pool
 from dogbreed_cli.storage import delete_prefix, list_objects
 
 if TYPE_CHECKING:
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
     from dogbreed_cli.session import Session
 
 STOP_SECONDS = 300
-JOBS = ("tuning job", "training job")
+# What is asked to stop, and takes its time.
+STOPPED = ("tuning job", "training job", "warm pool")
+RUNNING = (*jobs.RUNNING, "Available")
 
 
 @dataclass(frozen=True)
@@ -47,10 +51,10 @@ Examples:
 @click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
 @click.pass_obj
 def teardown(app: App, data: bool, logs: bool, yes: bool, dry_run: bool) -> None:
-    """Remove endpoints and models, stop running jobs.
+    """Remove endpoints and models, stop running jobs, end warm pools.
 
-    Shows first what it found: endpoints, endpoint configs, models and running jobs, on demand also what lies in S3.
-    Only what carries the project's tag is touched. Running it again is safe.
+    Shows first what it found: endpoints, endpoint configs, models, running jobs and warm pools, on demand also what
+    lies in S3. Only what carries the project's tag is touched. Running it again is safe.
     """
     config = app.config()
     session = app.session(config)
@@ -80,6 +84,8 @@ def plan(config: Config, session: Session, data: bool, logs: bool) -> list[Item]
     found = [Item("tuning job", job["HyperParameterTuningJobName"], "running") for job in tunings]
     trainings = jobs.list_running_training_jobs(client, project)
     found += [Item("training job", job["TrainingJobName"], "running") for job in trainings]
+    pools = [job["TrainingJobName"] for job in jobs.list_warm_pools(client, project)]
+    found += [Item("warm pool", name, say_cost(session, name)) for name in pools]
     endpoints = list(resources.list_all(client, "endpoint", project))
     for name, status in ((one["EndpointName"], one["EndpointStatus"]) for one in endpoints):
         if ends_at := expiry.find_end(session, name):
@@ -98,6 +104,13 @@ def plan(config: Config, session: Session, data: bool, logs: bool) -> list[Item]
     if data and (item := stored(config, session)):
         found.append(item)
     return found
+
+
+def say_cost(session: Session, warm_pool: str) -> str:
+    """As `status` has it."""
+    prices = open_prices(session)
+    usd = measure_warm_pool(prices, warm_pool).usd_per_hour if prices else None
+    return "instances are kept" if usd is None else f"instances are kept, for {usd:.4f} USD an hour"
 
 
 def has_log_group(logs: Any, name: str) -> bool:
@@ -141,13 +154,13 @@ def remove_all(console: Console, config: Config, session: Session, found: list[I
                 console.note(f"{item.kind} {item.name}: {known.line}")
                 failed[item] = known
 
-    jobs_found = [item for item in found if item.kind in JOBS]
+    running = [item for item in found if item.kind in STOPPED]
     stored_found = [item for item in found if item.kind == "S3 prefix"]
-    others = [item for item in found if item not in jobs_found + stored_found]
-    attempt("stopping", lambda item: ask_to_stop(session, item), jobs_found)
+    others = [item for item in found if item not in running + stored_found]
+    attempt("stopping", lambda item: ask_to_stop(session, item), running)
     attempt("removing", lambda item: remove(config, session, item), others)
     end = time.monotonic() + STOP_SECONDS
-    attempt("waiting for", lambda item: wait_until_stopped(session, item, end), jobs_found)
+    attempt("waiting for", lambda item: wait_until_stopped(session, item, end), running)
     attempt("removing", lambda item: remove(config, session, item), stored_found)
     return failed
 
@@ -190,10 +203,13 @@ def ask_to_stop(session: Session, item: Item) -> None:
     try:
         if item.kind == "tuning job":
             client.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=item.name)
+        elif item.kind == "warm pool":
+            # https://docs.aws.amazon.com/sagemaker/latest/dg/train-warm-pools-how-to-use.html
+            client.update_training_job(TrainingJobName=item.name, ResourceConfig={"KeepAlivePeriodInSeconds": 0})
         else:
             client.stop_training_job(TrainingJobName=item.name)
     except ClientError:
-        if read_status(client, item) == "InProgress":  # else somebody has asked already
+        if read_status(client, item) in ("InProgress", "Available"):  # else somebody has asked already
             raise
 
 
@@ -201,14 +217,15 @@ def read_status(client: Any, item: Item) -> str:
     try:
         if item.kind == "tuning job":
             return jobs.describe_tuning_job(client, item.name)["HyperParameterTuningJobStatus"]
-        return jobs.describe_training_job(client, item.name)["TrainingJobStatus"]
+        found = jobs.describe_training_job(client, item.name)
+        return found["WarmPoolStatus"]["Status"] if item.kind == "warm pool" else found["TrainingJobStatus"]
     except NotFound:
         return "Stopped"
 
 
 def wait_until_stopped(session: Session, item: Item, end: float) -> None:
     """`end` is by time.monotonic()."""
-    while read_status(session.client("sagemaker"), item) not in jobs.ENDED:
+    while read_status(session.client("sagemaker"), item) in RUNNING:
         if time.monotonic() > end:
             what = f"{item.name} has not stopped after {STOP_SECONDS} s"
             raise DogbreedError(what, fix="run `dogbreed teardown` again")
