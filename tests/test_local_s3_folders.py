@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from local_s3_clients import keys_of, make_client
+from local_s3_clients import fails, keys_of, make_client
 
 from dogbreed_cli.local.s3 import S3
 
@@ -74,3 +74,22 @@ def count_reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     scan = os.scandir
     monkeypatch.setattr("os.scandir", lambda path: read.update([str(path)]) or scan(path))
     return read
+
+
+def test_what_was_left_half_written_a_week_ago_is_removed(
+    local: Any, store: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = {"Bucket": "bucket", "Key": "large", "PartNumber": 1, "Body": b"x"}
+    begun = local.create_multipart_upload(Bucket="bucket", Key="large")["UploadId"]
+    half_written = tmp_path / "s3/.tmp/of-a-killed-process"
+    half_written.write_bytes(b"half")
+    os.utime(half_written, (0, 0))  # it may be moved in just now with its old time
+    later = make_client(S3(store.store.folder))
+    later.upload_part(UploadId=begun, **part)
+    assert half_written.exists()
+    monkeypatch.setattr("dogbreed_cli.local.s3.ABANDONED_SECONDS", -1)  # a week has passed
+    much_later = make_client(S3(store.store.folder))
+    much_later.put_object(Bucket="bucket", Key="small", Body=b"x")
+    assert list((tmp_path / "s3/.tmp").iterdir()) == []
+    fails("NoSuchUpload", 404, much_later.upload_part, UploadId=begun, **part)
+    assert keys_of(much_later.list_objects_v2(Bucket="bucket")) == ["small"]
