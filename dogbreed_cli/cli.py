@@ -39,7 +39,7 @@ PIPELINE = {
     "report": "Write a page, metrics and tables about a training job.",
     "deploy": "Serve a trained model from an endpoint.",
     "predict": "Classify images: files, folders, https URLs, or - for stdin.",
-    "teardown": "Remove endpoints and models, stop running jobs.",
+    "teardown": "Remove endpoints and models, stop running jobs, end warm pools.",
 }
 BESIDE = {
     "init": "Write a config.toml in which every setting is explained.",

@@ -47,7 +47,8 @@ def meanwhile(work: Callable[[], R]) -> Callable[[], R]:
             raise errors[0]
         return answers[0]
 
-    thread = threading.Thread(target=run)
+    # A command that ends with an error of its own waits for no answer any more.
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     return wait
 

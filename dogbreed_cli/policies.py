@@ -121,6 +121,7 @@ CALLER = (
     Operation("sagemaker:DescribeEndpoint", ("Endpoints",), "deploy, predict, teardown"),
     Operation("sagemaker:ListTrainingJobsForHyperParameterTuningJob", ("TuningJobs",), "tune, report"),
     Operation("sagemaker:StopTrainingJob", ("TrainingJobs",), "teardown"),
+    Operation("sagemaker:UpdateTrainingJob", ("TrainingJobs",), "teardown, of a warm pool"),
     Operation("sagemaker:StopHyperParameterTuningJob", ("TuningJobs",), "teardown"),
     Operation("sagemaker:DeleteEndpoint", ("Endpoints",), "teardown"),
     Operation("sagemaker:DeleteEndpointConfig", ("EndpointConfigs",), "teardown"),

@@ -52,7 +52,7 @@ def test_status_shows_the_time_left_and_teardown_takes_the_schedule(trained: Mac
     assert "ends in" not in invoke("status").stdout
     document("deploy", "--expires", "1d")
     planned = [(one["kind"], one["name"]) for one in document("teardown", "--dry-run")["planned"]]
-    assert planned[:2] == [("schedule", "dogbreed-endpoint"), ("endpoint", "dogbreed-endpoint")]
+    assert planned[:2] == [("endpoint", "dogbreed-endpoint"), ("schedule", "dogbreed-endpoint")]
     document("teardown", "--yes")
     assert document("deploy")["ends_at"] is None
 

@@ -103,7 +103,7 @@ def test_on_aws_the_schedule_and_the_scaling_come_and_go_with_the_endpoint(aws: 
     (item,) = aws.json("status")["items"]
     assert item["ends_at"] == found["ends_at"]
     kinds = [one["kind"] for one in aws.json("teardown", "--yes")["removed"]]
-    assert kinds == ["schedule", "endpoint", "endpoint-config", "model"]
+    assert kinds == ["endpoint", "schedule", "endpoint-config", "model"]
     assert scheduler.list_schedules()["Schedules"] == []
     assert scaling.describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"] == []
 

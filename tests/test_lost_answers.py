@@ -5,6 +5,7 @@ The answers are put in with botocore's own Stubber, since no server loses them a
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,7 +16,7 @@ from sent_requests import INPUTS, SITE
 from settings import settings
 
 from dogbreed_cli import jobs, requests, resources
-from dogbreed_cli.commands.teardown import stop
+from dogbreed_cli.commands.teardown import Item, ask_to_stop, wait_until_stopped
 from dogbreed_cli.console import Console
 from dogbreed_cli.errors import Interrupted
 from dogbreed_cli.session import open_session
@@ -136,9 +137,12 @@ def test_an_update_that_has_begun_is_no_error_when_it_is_asked_for_again(client:
 def test_a_job_that_is_stopping_already_is_waited_for(client: Any, monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     monkeypatch.setenv("DOGBREED_HOME", str(tmp_path))
     session = open_session(settings(), Console())
-    statuses = iter(["Stopping", "Stopping", "Stopped"])
+    session.client = lambda service: client  # type: ignore[method-assign, assignment]
+    job = Item("training job", "dogbreed-mine")
     with Stubber(client) as stub:
         stub.add_client_error("stop_training_job", "ValidationException", "The training job is in status Stopping.")
-        stop(session, "dogbreed-mine", "TrainingJobStatus", lambda *_: {"TrainingJobStatus": next(statuses)},
-             lambda: client.stop_training_job(TrainingJobName="dogbreed-mine"))  # fmt: skip
-    assert next(statuses, None) is None
+        for status in ("Stopping", "Stopping", "Stopped"):
+            stub.add_response("describe_training_job", training(NOW, {}) | {"TrainingJobStatus": status})
+        ask_to_stop(session, job)
+        wait_until_stopped(session, job, time.monotonic() + 60)
+        stub.assert_no_pending_responses()

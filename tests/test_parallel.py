@@ -1,5 +1,7 @@
 """parallel.py: work in threads that ends at the first error, and how many requests are in flight."""
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -28,6 +30,13 @@ def test_in_parallel_stops_at_the_first_error_with_a_short_queue():
         list(in_parallel(work, items(), 4))
     assert len(taken) < 60 and len(begun) < 60
     assert sorted(in_parallel(lambda n: n * n, range(500), 8)) == [n * n for n in range(500)]
+
+
+def test_a_process_that_ends_does_not_wait_for_what_is_done_meanwhile():
+    """As `upload` does which found no data set, where the network answers nothing for minutes."""
+    code = "import sys, threading; from dogbreed_cli.parallel import meanwhile; "
+    code += "meanwhile(threading.Event().wait); sys.exit(3)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 3
 
 
 class Server:

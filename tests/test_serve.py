@@ -149,6 +149,8 @@ def test_served_reads_the_lines_of_v() -> None:
         {"Host": ""},
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},  # an <img> of a page
+        {"Sec-Fetch-Site": "same-site"},  # of another server on localhost
     ],
 )
 def test_pages_and_rebound_names_are_refused(server: Server, headers: dict[str, str]) -> None:
@@ -161,6 +163,11 @@ def test_pages_and_rebound_names_are_refused(server: Server, headers: dict[str, 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost:8787", "LOCALHOST", "[::1]:1", "s3.localhost:80"])
 def test_our_own_names_are_not(server: Server, host: str) -> None:
     assert send(server, "GET", "/", Host=host)[0] != 403
+
+
+@pytest.mark.parametrize("site", ["none", "same-origin"])
+def test_an_address_that_somebody_typed_into_a_browser_is_answered(server: Server, site: str) -> None:
+    assert send(server, "GET", "/", **{"Sec-Fetch-Site": site})[0] == 200
 
 
 def test_it_listens_on_this_machine_only(server: Server) -> None:

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dogbreed_cli import autoscaling, expiry, jobs, resources
+from dogbreed_cli import autoscaling, aws_errors, expiry, jobs, resources
 from dogbreed_cli.console import human_size, table
 from dogbreed_cli.errors import DogbreedError, NotFound
+from dogbreed_cli.pricing import open_prices
 from dogbreed_cli.requests import endpoint_name
+from dogbreed_cli.spending import measure_warm_pool
 from dogbreed_cli.storage import delete_prefix, list_objects
 
 if TYPE_CHECKING:
     from dogbreed_cli.config import Config
+    from dogbreed_cli.console import Console
     from dogbreed_cli.context import App
     from dogbreed_cli.session import Session
 
 STOP_SECONDS = 300
+# What is asked to stop, and takes its time.
+STOPPED = ("tuning job", "training job", "warm pool")
+RUNNING = (*jobs.RUNNING, "Available")
 
 
 @dataclass(frozen=True)
@@ -44,10 +51,10 @@ Examples:
 @click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
 @click.pass_obj
 def teardown(app: App, data: bool, logs: bool, yes: bool, dry_run: bool) -> None:
-    """Remove endpoints and models, stop running jobs.
+    """Remove endpoints and models, stop running jobs, end warm pools.
 
-    Shows first what it found: endpoints, endpoint configs, models and running jobs, on demand also what lies in S3.
-    Only what carries the project's tag is touched. Running it again is safe.
+    Shows first what it found: endpoints, endpoint configs, models, running jobs and warm pools, on demand also what
+    lies in S3. Only what carries the project's tag is touched. Running it again is safe.
     """
     config = app.config()
     session = app.session(config)
@@ -64,12 +71,9 @@ def teardown(app: App, data: bool, logs: bool, yes: bool, dry_run: bool) -> None
         return
     app.console.show(shown)
     app.console.confirm(f"Remove these {len(found)}?", yes)
-    for item in found:
-        app.console.note(f"removing {item.kind} {item.name}")
-        remove(config, session, item)
-    if left := plan(config, session, data, logs):
-        names = ", ".join(f"{item.kind} {item.name}" for item in left)
-        raise DogbreedError(f"{len(left)} are still there: {names}", fix="run `dogbreed teardown` again")
+    failed = remove_all(app.console, config, session, found)
+    if left := [*plan(config, session, data, logs), *failed]:
+        raise remains(left, list(failed.values()))
     app.console.result({"planned": found, "removed": found}, f"removed {len(found)}; none of it is left")
 
 
@@ -80,11 +84,13 @@ def plan(config: Config, session: Session, data: bool, logs: bool) -> list[Item]
     found = [Item("tuning job", job["HyperParameterTuningJobName"], "running") for job in tunings]
     trainings = jobs.list_running_training_jobs(client, project)
     found += [Item("training job", job["TrainingJobName"], "running") for job in trainings]
+    pools = [job["TrainingJobName"] for job in jobs.list_warm_pools(client, project)]
+    found += [Item("warm pool", name, say_cost(session, name)) for name in pools]
     endpoints = list(resources.list_all(client, "endpoint", project))
     for name, status in ((one["EndpointName"], one["EndpointStatus"]) for one in endpoints):
+        found.append(Item("endpoint", name, status))
         if ends_at := expiry.find_end(session, name):
             found.append(Item("schedule", name, f"ends the endpoint at {ends_at.astimezone():%Y-%m-%d %H:%M}"))
-        found.append(Item("endpoint", name, status))
     found += [
         Item("endpoint-config", c["EndpointConfigName"]) for c in resources.list_all(client, "endpoint-config", project)
     ]
@@ -98,6 +104,13 @@ def plan(config: Config, session: Session, data: bool, logs: bool) -> list[Item]
     if data and (item := stored(config, session)):
         found.append(item)
     return found
+
+
+def say_cost(session: Session, warm_pool: str) -> str:
+    """As `status` has it."""
+    prices = open_prices(session)
+    usd = measure_warm_pool(prices, warm_pool).usd_per_hour if prices else None
+    return "instances are kept" if usd is None else f"instances are kept, for {usd:.4f} USD an hour"
 
 
 def has_log_group(logs: Any, name: str) -> bool:
@@ -119,15 +132,58 @@ def stored(config: Config, session: Session) -> Item | None:
     return Item("S3 prefix", f"s3://{session.bucket}/{config.prefix}/", note) if sizes else None
 
 
+def remove_all(console: Console, config: Config, session: Session, found: list[Item]) -> dict[Item, DogbreedError]:
+    """Remove the one whatever becomes of the other; what could not be removed, and why.
+
+    Jobs are asked to stop first and waited for last: what bills meanwhile is gone by then. Only what lies in S3 is
+    removed after them, since a job that stops still writes there.
+    """
+    failed: dict[Item, DogbreedError] = {}
+
+    def attempt(doing: str, act: Callable[[Item], None], items: list[Item]) -> None:
+        for item in items:
+            if item in failed or is_needed(item, failed):
+                continue
+            console.note(f"{doing} {item.kind} {item.name}")
+            try:
+                act(item)
+            except Exception as error:
+                known = error if isinstance(error, DogbreedError) else aws_errors.explain(error)
+                if not known:
+                    raise
+                console.note(f"{item.kind} {item.name}: {known.line}")
+                failed[item] = known
+
+    running = [item for item in found if item.kind in STOPPED]
+    stored_found = [item for item in found if item.kind == "S3 prefix"]
+    others = [item for item in found if item not in running + stored_found]
+    attempt("stopping", lambda item: ask_to_stop(session, item), running)
+    attempt("removing", lambda item: remove(config, session, item), others)
+    end = time.monotonic() + STOP_SECONDS
+    attempt("waiting for", lambda item: wait_until_stopped(session, item, end), running)
+    attempt("removing", lambda item: remove(config, session, item), stored_found)
+    return failed
+
+
+def is_needed(item: Item, failed: Iterable[Item]) -> bool:
+    """Whether an endpoint that is still there may need it: its end, and AWS says not to delete the config of one."""
+    return item.kind in ("schedule", "endpoint-config", "model") and any(other.kind == "endpoint" for other in failed)
+
+
+def remains(left: Iterable[Item], errors: list[DogbreedError]) -> DogbreedError:
+    """The error of a teardown that did not remove all. Its exit code is the errors' own, where they have one."""
+    names = list(dict.fromkeys(f"{item.kind} {item.name}" for item in left))
+    whys = dict.fromkeys(f"{error.what} ({error.why})" if error.why else error.what for error in errors)
+    again = "run `dogbreed teardown` again"
+    fixes = dict.fromkeys([*(error.fix for error in errors if error.fix), again])
+    found = DogbreedError(f"{len(names)} are still there: {', '.join(names)}", "; ".join(whys), "; ".join(fixes))
+    codes = {error.exit_code for error in errors}
+    found.exit_code = codes.pop() if len(codes) == 1 else DogbreedError.exit_code
+    return found
+
+
 def remove(config: Config, session: Session, item: Item) -> None:
-    client = session.client("sagemaker")
-    if item.kind == "tuning job":
-        stop(session, item.name, "HyperParameterTuningJobStatus", jobs.describe_tuning_job,
-             lambda: client.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=item.name))  # fmt: skip
-    elif item.kind == "training job":
-        stop(session, item.name, "TrainingJobStatus", jobs.describe_training_job,
-             lambda: client.stop_training_job(TrainingJobName=item.name))  # fmt: skip
-    elif item.kind == "log group":
+    if item.kind == "log group":
         session.client("logs").delete_log_group(logGroupName=item.name)
     elif item.kind == "S3 prefix":
         delete_prefix(session.client("s3"), session.bucket, f"{config.prefix}/")
@@ -136,26 +192,41 @@ def remove(config: Config, session: Session, item: Item) -> None:
     else:
         if item.kind == "endpoint":
             autoscaling.stop_scaling(session, item.name)
-        resources.delete(client, item.kind, item.name, session.poll_seconds)
+        resources.delete(session.client("sagemaker"), item.kind, item.name, session.poll_seconds)
 
 
-def stop(session: Session, name: str, status: str, describe: Any, ask: Any) -> None:
-    """Stop a job and wait until it has stopped; one that ended, or was deleted, meanwhile has."""
+def ask_to_stop(session: Session, item: Item) -> None:
+    """One that ended, or was deleted, meanwhile has stopped."""
     from botocore.exceptions import ClientError
 
-    def read_status() -> str:
-        try:
-            return describe(session.client("sagemaker"), name)[status]
-        except NotFound:
-            return "Stopped"
-
+    client = session.client("sagemaker")
     try:
-        ask()
+        if item.kind == "tuning job":
+            client.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName=item.name)
+        elif item.kind == "warm pool":
+            # https://docs.aws.amazon.com/sagemaker/latest/dg/train-warm-pools-how-to-use.html
+            client.update_training_job(TrainingJobName=item.name, ResourceConfig={"KeepAlivePeriodInSeconds": 0})
+        else:
+            client.stop_training_job(TrainingJobName=item.name)
     except ClientError:
-        if read_status() == "InProgress":  # else somebody has asked already
+        if read_status(client, item) in ("InProgress", "Available"):  # else somebody has asked already
             raise
-    end = time.monotonic() + STOP_SECONDS
-    while read_status() not in jobs.ENDED:
+
+
+def read_status(client: Any, item: Item) -> str:
+    try:
+        if item.kind == "tuning job":
+            return jobs.describe_tuning_job(client, item.name)["HyperParameterTuningJobStatus"]
+        found = jobs.describe_training_job(client, item.name)
+        return found["WarmPoolStatus"]["Status"] if item.kind == "warm pool" else found["TrainingJobStatus"]
+    except NotFound:
+        return "Stopped"
+
+
+def wait_until_stopped(session: Session, item: Item, end: float) -> None:
+    """`end` is by time.monotonic()."""
+    while read_status(session.client("sagemaker"), item) in RUNNING:
         if time.monotonic() > end:
-            raise DogbreedError(f"{name} has not stopped after {STOP_SECONDS} s", fix="run `dogbreed teardown` again")
+            what = f"{item.name} has not stopped after {STOP_SECONDS} s"
+            raise DogbreedError(what, fix="run `dogbreed teardown` again")
         time.sleep(session.poll_seconds)

@@ -136,7 +136,9 @@ class Handler(BaseHTTPRequestHandler):
         """Why this request must come from a browser that was led here, or from another machine; else nothing."""
         if not OWN_NAMES.fullmatch(self.headers.get("Host", "")):
             return "This server is 127.0.0.1 and no other Host"
-        return "No web page may ask this server" if "Origin" in self.headers else ""
+        # An <img> of a page has no Origin; browsers say with each request what led to it, other clients never do.
+        is_led = "Origin" in self.headers or self.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin")
+        return "No web page may ask this server" if is_led else ""
 
     def open_body(self) -> RequestBody:
         before = self.say_continue if self.awaits_continue else None

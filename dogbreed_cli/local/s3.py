@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,10 +20,13 @@ from dogbreed_cli.local.s3_objects import Objects, check_parameters
 from dogbreed_cli.local.s3_store import Store, read_json
 from dogbreed_cli.local.s3_uploads import Uploads
 
+ABANDONED_SECONDS = 7 * 24 * 3600
+
 
 class S3(Objects, Listing, Uploads):
     def __init__(self, folder: Path):
         self.store = Store(folder)
+        remove_abandoned(self.store.folder)
 
     def path(self, bucket: str, key: str) -> Path:
         """The file of an object, which may not exist. Raises AwsError(NoSuchBucket)."""
@@ -101,3 +105,18 @@ class S3(Objects, Listing, Uploads):
             self._record(bucket).unlink(missing_ok=True)
             for beside in (".meta", ".uploads"):
                 shutil.rmtree(self.store.folder / beside / bucket, ignore_errors=True)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """What a process that was killed left half-written, and multipart uploads that nobody went on with.
+
+    By ctime: a file that is moved in with an old mtime has a new one.
+    """
+    for path in (*folder.glob(".tmp/*"), *folder.glob(".uploads/*/*")):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_ctime < ABANDONED_SECONDS:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()

@@ -40,6 +40,7 @@ class Context(threading.local):
         return self.headers
 
     def get_request_header(self, index, key):
+        """For the script: the toolkit hands the context to its functions that take one argument more."""
         return self.headers.get(key.title())
 
     def set_response_status(self, code=200, phrase="", index=0):
