@@ -8,6 +8,7 @@ Every key is explained, with AWS's own name for it, in config.example.toml.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -116,8 +117,10 @@ def check_together(config: Config) -> None:
 def layers(file: Path | None, flags: Mapping[str, Any]) -> list[Layer]:
     """The sources that say something, strongest first, each with the name a person knows it by."""
     found: list[Layer] = [("command line", flags), ("environment", read_environment())]
+    refuse_folder(file or Path("config.toml"))
     if file is not None and not file.is_file():
-        raise UsageError(f"no config file {file}", fix=f"create it with `dogbreed --config {file} init`")
+        create = f"dogbreed --config {shlex.quote(str(file))} init"
+        raise UsageError(f"no config file {file}", fix=f"create it with `{create}`")
     file = file or Path("config.toml")
     if file.is_file():
         import tomllib
@@ -129,6 +132,11 @@ def layers(file: Path | None, flags: Mapping[str, Any]) -> list[Layer]:
         except OSError as error:
             raise UsageError(f"{file} cannot be read", str(error), "mend its permissions") from None
     return found
+
+
+def refuse_folder(file: Path) -> None:
+    if file.is_dir():
+        raise UsageError(f"{file} is a folder", "the settings are one file", "name a file with --config")
 
 
 def read_environment() -> dict[str, Any]:
