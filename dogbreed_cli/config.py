@@ -17,7 +17,7 @@ import msgspec
 
 from dogbreed_cli.errors import UsageError
 from dogbreed_cli.hyperparameters import HYPERPARAMETERS
-from dogbreed_cli.kinds import find_mistakes, is_list, is_table, kind_below, kinds_of, read, read_numbers
+from dogbreed_cli.kinds import find_mistakes, is_list, is_table, kind_below, kinds_of, read, read_text
 from dogbreed_cli.masking import MASK, SECRET_KEY, hide_urls, is_secret
 from dogbreed_cli.sections import (
     DEFAULT_RANGES,
@@ -88,7 +88,6 @@ def combine(sources: list[Layer]) -> Config:
     tune = merged.get("tune")
     if isinstance(tune, dict) and isinstance(tune.get("ranges"), dict):
         merged["tune"] = {**tune, "ranges": complete_ranges(tune["ranges"])}
-    merged = read_numbers(merged, Config)
     try:
         config: Config = read(merged, Config)
     except msgspec.ValidationError:
@@ -164,18 +163,23 @@ def split_variable(variable: str) -> list[str]:
 
 
 def read_variable(variable: str, path: list[str]) -> Any:
-    """Its text; a table or a list is written as JSON."""
-    text, kind = os.environ[variable], Config
-    for key in path:
-        kind = kind_below(kind, key)
+    """Its text as the key wants it; a table or a list is written as JSON."""
+    text, kind = os.environ[variable], kind_at(path)
     try:
         if is_table(kind):
-            return msgspec.json.decode(text, type=dict)
-        return msgspec.json.decode(text, type=list) if is_list(kind) else text
+            return read_text(msgspec.json.decode(text, type=dict), kind)
+        return msgspec.json.decode(text, type=list) if is_list(kind) else read_text(text, kind)
     except (msgspec.DecodeError, UnicodeError):
         what, how = ("a table", "__KEY=VALUE") if is_table(kind) else ("a list", """='["...", "..."]'""")
         why = f"{what} is written as JSON"
         raise UsageError(f"{variable} in environment cannot be read", why, f"write {variable}{how}") from None
+
+
+def kind_at(path: Iterable[str]) -> Any:
+    kind: Any = Config
+    for key in path:
+        kind = kind_below(kind, key)
+    return kind
 
 
 def check_names(sources: list[Layer]) -> None:
@@ -219,17 +223,18 @@ def nest(path: Iterable[str], value: Any) -> Any:
 
 
 def parse_assignment(text: str) -> dict[str, Any]:
-    """`train.epochs=3` -> {"train": {"epochs": 3}}. The value is TOML, or else a plain string."""
+    """`train.epochs=3` -> {"train": {"epochs": 3}}. The value is TOML, or else text, read as the key wants it."""
     import tomllib
 
-    path, equals, value = text.partition("=")
-    if not equals or not path.strip():
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
         raise UsageError(f"--set {text} has no value", fix="write --set section.key=value")
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         parsed = value
-    return nest(path.strip().split("."), parsed)
+    path = key.strip().split(".")
+    return nest(path, read_text(parsed, kind_at(path)))
 
 
 def origins(file: Path | None, flags: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
@@ -269,7 +274,8 @@ def explain(given: Mapping[str, Any], sources: list[Layer]) -> UsageError:
     # `--set train=environment.HF_TOKEN=...` is a slip of one character.
     unsure = path == SECRET_KEY[:1] and isinstance(value, str)
     hidden = unsure or is_secret(path) or isinstance(value, (dict, list, tuple))
-    shown = "" if hidden else f" = {hide_urls(repr(value))}"
+    written = str(value).lower() if isinstance(value, bool) else hide_urls(repr(value))
+    shown = "" if hidden else f" = {written}"
     return UsageError(
         f"{key}{shown} in {source} cannot be used", why, "`dogbreed init` writes a config.toml that explains every key"
     )

@@ -130,6 +130,14 @@ def test_values_are_written_as_toml(value: Any) -> None:
         assert tomllib.loads(f"x = {format_value(given)}") == {"x": given}
 
 
+def test_what_was_typed_as_text_is_written_as_its_kind(folder: Path) -> None:
+    given = ["train.epochs='3'", "train.spot=1", "train.lr=.5", "deploy.memory='2048'", "project.name=p1"]
+    invoke(*[word for text in given for word in ("--set", text)], "init")
+    written = tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
+    train = written["train"]
+    assert (train["epochs"], train["spot"], train["lr"], written["deploy"]["memory"]) == (3, True, 0.5, 2048)
+
+
 def test_what_cannot_be_is_refused_and_nothing_is_written(folder: Path) -> None:
     for wrong, said in [
         ("train.epochs=0", "train.epochs = 0 in command line"),
