@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
 
@@ -118,7 +119,7 @@ def layers(file: Path | None, flags: Mapping[str, Any]) -> list[Layer]:
     found: list[Layer] = [("command line", flags), ("environment", read_environment())]
     refuse_folder(file or Path("config.toml"))
     if file is not None and not file.is_file():
-        create = f"dogbreed --config {shlex.quote(str(file))} init"
+        create = shlex.join(["dogbreed", "--config", str(file), "init"])
         raise UsageError(f"no config file {file}", fix=f"create it with `{create}`")
     file = file or Path("config.toml")
     if file.is_file():
@@ -146,8 +147,7 @@ def read_environment() -> dict[str, Any]:
     for variable in sorted(ours, key=lambda name: (name.count("__"), name)):
         path = split_variable(variable)
         if path[0] not in Config.__struct_fields__:
-            fix = suggest(path[0], Config.__struct_fields__)
-            raise UsageError(f"unknown environment variable {variable}", fix=fix)
+            raise UsageError(f"unknown environment variable {variable}", fix=suggest_variable(path))
         found = merge(found, nest(path, read_variable(variable, path)))
     if isinstance(tune := found.get("tune"), dict) and isinstance(tune.get("ranges"), dict):
         # A shell allows no hyphen: DOGBREED_TUNE__RANGES__BATCH_SIZE__MAX.
@@ -164,7 +164,7 @@ def split_variable(variable: str) -> list[str]:
 
 def read_variable(variable: str, path: list[str]) -> Any:
     """Its text as the key wants it; a table or a list is written as JSON."""
-    text, kind = os.environ[variable], kind_at(path)
+    text, kind = os.environ[variable], reduce(kind_below, path, Config)
     try:
         if is_table(kind):
             return read_text(msgspec.json.decode(text, type=dict), kind)
@@ -173,13 +173,6 @@ def read_variable(variable: str, path: list[str]) -> Any:
         what, how = ("a table", "__KEY=VALUE") if is_table(kind) else ("a list", """='["...", "..."]'""")
         why = f"{what} is written as JSON"
         raise UsageError(f"{variable} in environment cannot be read", why, f"write {variable}{how}") from None
-
-
-def kind_at(path: Iterable[str]) -> Any:
-    kind: Any = Config
-    for key in path:
-        kind = kind_below(kind, key)
-    return kind
 
 
 def check_names(sources: list[Layer]) -> None:
@@ -234,7 +227,7 @@ def parse_assignment(text: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError:
         parsed = value
     path = key.strip().split(".")
-    return nest(path, read_text(parsed, kind_at(path)))
+    return nest(path, read_text(parsed, reduce(kind_below, path, Config)))
 
 
 def origins(file: Path | None, flags: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
@@ -288,6 +281,17 @@ def suggest(word: str, known: Iterable[str], place: str = "") -> str:
     close = [place + key for key in get_close_matches(word, known, 1)]
     close = close or [path for path in every_key() if path.endswith(f".{word}")]
     return f"did you mean {' or '.join(close)}?" if close else f"allowed are {', '.join(known)}"
+
+
+def suggest_variable(path: list[str]) -> str:
+    """The same where no section is named: DOGBREED_TRIAN__EPOCHS, DOGBREED_EPOCHS, and DOGBREED_TRAIN_EPOCHS."""
+    from difflib import get_close_matches
+
+    reserved = [name.removeprefix(ENV_PREFIX).lower() for name in sorted(RESERVED_ENV)]
+    word, known = ".".join(path), [*Config.__struct_fields__, *every_key(), *reserved]
+    close = [key for key in known if key.endswith(f".{word}")] or get_close_matches(word, known, 1)
+    names = [ENV_PREFIX + key.upper().replace(".", "__") for key in close]
+    return f"did you mean {' or '.join(names)}?" if names else "write DOGBREED_SECTION__KEY, as in config.toml"
 
 
 def every_key() -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 from settings import refused, settings
 
 from dogbreed_cli import requests
-from dogbreed_cli.config import load
+from dogbreed_cli.config import Config, load
 from dogbreed_cli.errors import UsageError
 from dogbreed_cli.sections import HYPERPARAMETERS, Range
 
@@ -237,7 +237,15 @@ def test_in_a_file_a_whole_number_is_a_number_too() -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "said"),
     [
-        ("DOGBREED_TRIAN__EPOCHS", "3", "unknown environment variable DOGBREED_TRIAN__EPOCHS did you mean train?"),
+        ("DOGBREED_TRIAN__EPOCHS", "3", "did you mean DOGBREED_TRAIN__EPOCHS?"),
+        ("DOGBREED_TRAIN_EPOCHS", "3", "did you mean DOGBREED_TRAIN__EPOCHS?"),
+        ("dogbreed_train_epochs", "3", "did you mean DOGBREED_TRAIN__EPOCHS?"),
+        ("DOGBREED_DEPLOY_INSTANCE_TYPE", "3", "did you mean DOGBREED_DEPLOY__INSTANCE_TYPE?"),
+        ("DOGBREED_EPOCHS", "3", "did you mean DOGBREED_TUNE__EPOCHS or DOGBREED_TRAIN__EPOCHS?"),
+        ("DOGBREED_TRAIN_ENVIRONMENT__TOKEN", "3", "did you mean DOGBREED_TRAIN__ENVIRONMENT?"),
+        ("DOGBREED_TARGTE", "aws", "did you mean DOGBREED_TARGET?"),
+        ("DOGBREED_HOMES", "x", "did you mean DOGBREED_HOME?"),
+        ("DOGBREED_XYZZY", "x", "write DOGBREED_SECTION__KEY, as in config.toml"),
         ("DOGBREED_TRAIN__EPOCS", "3", "unknown key train.epocs in environment did you mean train.epochs?"),
         ("DOGBREED_TUNE__RANGES__LR__MAXX", "3", "unknown key tune.ranges.lr.maxx in environment"),
         ("DOGBREED_TUNE__RANGES__BATCHSIZE__MAX", "3", "unknown key tune.ranges.batchsize in environment"),
@@ -247,12 +255,18 @@ def test_in_a_file_a_whole_number_is_a_number_too() -> None:
         ("DOGBREED_TRAIN", "[1]", "DOGBREED_TRAIN in environment cannot be read a table is written as JSON"),
         ("DOGBREED_AWS__SUBNETS", "subnet-1", "write DOGBREED_AWS__SUBNETS='["),
         ("DOGBREED_TRAIN__SPOT", "maybe", "train.spot = 'maybe' in environment cannot be used must be true or false"),
-        ("DOGBREED_PREFIX", "x", "unknown environment variable DOGBREED_PREFIX"),
+        ("DOGBREED_PREFIX", "x", "unknown environment variable DOGBREED_PREFIX did you mean DOGBREED_AWS__PREFIX?"),
     ],
 )
 def test_the_environment_is_named(monkeypatch: pytest.MonkeyPatch, variable: str, value: str, said: str) -> None:
     monkeypatch.setenv(variable, value)
     assert said in refused()
+
+
+def test_the_variables_that_others_read_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DOGBREED_HOME", "DOGBREED_CACHE", "DOGBREED_CONFIG", "dogbreed_home"):
+        monkeypatch.setenv(name, "x")
+    assert settings() == Config()
 
 
 def test_a_file_that_was_named_must_be_there() -> None:
