@@ -227,6 +227,34 @@ def test_what_is_shown_of_a_sentence() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (f"Max retries exceeded with url: /a.jpg?{SIGNED} (x)", "Max retries exceeded with url: /a.jpg (x)"),
+        (f"'https://b.s3.amazonaws.com/a.jpg?{SIGNED}' is gone", "'https://b.s3.amazonaws.com/a.jpg is gone"),
+        (f"at b.s3.amazonaws.com/a.jpg?{SIGNED}", "at b.s3.amazonaws.com/a.jpg"),
+        (f"key a.jpg?{SIGNED}", "key a.jpg"),
+        (f"url: /?{PLANTED}token", "url: /"),
+        (f"https://host/a#{PLANTED}fragment, https://host?{PLANTED}b", "https://host/a https://host"),
+    ],
+)
+def test_a_query_is_shown_in_no_sentence(said: str, shown: str) -> None:
+    assert hide_urls(said) == shown
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "no weights IMAGENET (did you mean IMAGENET1K_V1?): use one of DEFAULT, IMAGENET1K_V1",
+        "(did you mean /opt/weights.pth?): use it, or https://host/weights.pth",
+        "is it this one?, or that?; why?! C#/F#: n02085620#7.jpg, data/dog#7.jpg, issue#3?",
+        "is a file missing?No such file: a*b?.jpg",
+    ],
+)
+def test_an_ordinary_sentence_is_shown_as_it_is(said: str) -> None:
+    assert hide_urls(said) == said
+
+
 def test_requests_keep_their_names_and_our_own_variables() -> None:
     ours = {"SAGEMAKER_PROGRAM": "serve.py"}
     request = {"A": 1, "Environment": {"T": "s"}, "Containers": [{"Environment": {**ours, "T": "s"}}], "B": ["x"]}
