@@ -11,7 +11,13 @@ MASK = "***"
 # A key of the config whose values may be secrets (HF_TOKEN, say).
 SECRET_KEY = ("train", "environment")
 # Our own in a model's Environment: what they say is no secret.
-OPEN_VARIABLES = {"SAGEMAKER_PROGRAM", "SAGEMAKER_SUBMIT_DIRECTORY", "SAGEMAKER_CONTAINER_LOG_LEVEL"}
+OPEN_VARIABLES = {
+    "SAGEMAKER_PROGRAM",
+    "SAGEMAKER_SUBMIT_DIRECTORY",
+    "SAGEMAKER_CONTAINER_LOG_LEVEL",
+    "SAGEMAKER_MODEL_SERVER_WORKERS",
+    "SM_RAYSERVE_APP",
+}
 
 
 def is_secret(path: Sequence[str]) -> bool:

@@ -19,9 +19,11 @@ from conftest import PLANTED, SECRETS, SMALL
 from failing_aws import failing_aws
 
 from dogbreed_cli.cli import BESIDE, PIPELINE, cli
+from dogbreed_cli.config import combine
 from dogbreed_cli.console import Console
+from dogbreed_cli.endpoint_requests import environment
 from dogbreed_cli.errors import DogbreedError
-from dogbreed_cli.masking import hide_secrets, hide_url, hide_urls
+from dogbreed_cli.masking import hide_secrets, hide_url, hide_urls, hide_values
 from dogbreed_cli.pictures import download, open_source
 from dogbreed_cli.source import find_entrypoints, pack
 from dogbreed_cli.waiting import command_line
@@ -253,6 +255,13 @@ def test_a_query_is_shown_in_no_sentence(said: str, shown: str) -> None:
 )
 def test_an_ordinary_sentence_is_shown_as_it_is(said: str) -> None:
     assert hide_urls(said) == said
+
+
+def test_what_is_ours_in_a_models_environment_is_shown() -> None:
+    for container in ("pytorch", "ray"):
+        ours = environment(combine([("flags", {"deploy": {"container": container}})]))
+        hidden = {name for name, value in hide_values(ours).items() if value != ours[name]}
+        assert hidden <= {"PYTHONPATH"}, "a name that people give, too"
 
 
 def test_requests_keep_their_names_and_our_own_variables() -> None:
