@@ -10,7 +10,8 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -90,12 +91,13 @@ class DogbreedGroup(click.Group):
             sys.exit(code)
         return code
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        with closing_pipe():  # the options that print and end it are read here: --help, --version
+            return super().make_context(*args, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with closing_pipe():
             return super().invoke(ctx)
-        except BrokenPipeError as error:
-            # click itself would make it exit code 1, which says that something failed.
-            raise ClosedPipe from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*PIPELINE, *BESIDE]
@@ -127,6 +129,15 @@ def drop_output() -> None:
 
 class ClosedPipe(Exception):
     """Nobody reads our stdout any more."""
+
+
+@contextmanager
+def closing_pipe() -> Iterator[None]:
+    """click itself would make exit code 1 of a BrokenPipeError, which says that something failed."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise ClosedPipe from error
 
 
 def explain(error: BaseException, arguments: Sequence[str] = ()) -> DogbreedError:

@@ -248,7 +248,8 @@ def test_a_usage_error_says_what_was_meant() -> None:
 
 
 def test_a_closed_pipe_is_silent(dogbreed: Dogbreed) -> None:
-    for arguments in (["init", "--print"], ["--json", "init", "--print"], ["--json", "stauts"]):
+    shown = ["--help"], ["--version"], ["train", "--help"], ["init", "--print"]
+    for arguments in (*shown, ["--json", "init", "--print"], ["--json", "stauts"]):
         process = dogbreed.start(*arguments)
         assert process.stdout and process.stderr
         process.stdout.close()
