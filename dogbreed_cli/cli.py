@@ -59,7 +59,8 @@ class DogbreedGroup(click.Group):
         arguments = list(sys.argv[1:] if args is None else args)
         # Where --json stands after the command it is an error, but an error that a program reads.
         console = Console(as_json="--json" in arguments)
-        code, error = 0, None
+        error: DogbreedError | None = None
+        code = 0
         if standalone_mode and isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text at all
         try:
@@ -67,7 +68,10 @@ class DogbreedGroup(click.Group):
                 # click returns the code of `ctx.exit(code)` here, and what the command returned (None) otherwise.
                 code = super().main(arguments, prog_name, standalone_mode=False, obj=console, **extra) or 0
             except click.exceptions.NoArgsIsHelpError as help_page:
-                help_page.show()
+                if console.as_json:  # a program reads no help; in the words that click has for `dogbreed --json`
+                    error = explain_usage(click.UsageError("Missing command.", help_page.ctx), arguments)
+                else:
+                    help_page.show()
                 code = help_page.exit_code
             except (Exception, KeyboardInterrupt) as raised:
                 if not standalone_mode:  # `demo` runs the other commands through here and lets their errors pass.

@@ -238,6 +238,17 @@ def test_usage_errors(arguments: list[str], tmp_path: Path, monkeypatch: pytest.
     assert not list(tmp_path.iterdir())
 
 
+def test_where_a_program_reads_a_missing_command_is_an_error_and_not_the_help() -> None:
+    for arguments, known in (["--json"], "dogbreed"), (["--json", "local"], "dogbreed local"):
+        result = invoke(*arguments)
+        found = {"error": "Missing command.", "why": "", "fix": f"see `{known} --help`", "code": 2}
+        assert (result.exit_code, json.loads(result.stdout)) == (2, {"schema_version": 1, **found})
+        assert "Usage" not in result.stderr
+    result = invoke("local")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("Usage: ")
+
+
 def test_a_usage_error_says_what_was_meant() -> None:
     assert "no command stauts: did you mean status?" in invoke("stauts").stderr
     said = invoke("train", "--json").stderr
