@@ -5,6 +5,7 @@ Everything heavy (boto3, msgspec, rich) is imported by the function that uses it
 
 from __future__ import annotations
 
+import codecs
 import gc
 import io
 import os
@@ -61,8 +62,9 @@ class DogbreedGroup(click.Group):
         console = Console(as_json="--json" in arguments)
         error: DogbreedError | None = None
         code = 0
-        if standalone_mode and isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text at all
+        for stream in (sys.stdout, sys.stderr):
+            if standalone_mode and isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors=spell.__name__)
         try:
             try:
                 # click returns the code of `ctx.exit(code)` here, and what the command returned (None) otherwise.
@@ -120,6 +122,20 @@ class DogbreedGroup(click.Group):
         for title, commands in (("The pipeline, in order", PIPELINE), ("Beside it", BESIDE)):
             with formatter.section(title):
                 formatter.write_dl(list(commands.items()))
+
+
+# What dogbreed itself writes beyond ASCII: before a unit, for no value, in a difference, in a size.
+SPELT = {"\N{NO-BREAK SPACE}": " ", "\N{EN DASH}": "-", "\N{MINUS SIGN}": "-", "\N{MULTIPLICATION SIGN}": "x"}
+
+
+def spell(error: UnicodeError) -> tuple[str, int]:
+    """For an output that has not these characters. A file's name, which may be no text at all, gets escapes."""
+    assert isinstance(error, UnicodeEncodeError)
+    unknown = error.object[error.start : error.end]
+    return "".join(SPELT.get(one) or one.encode("ascii", "backslashreplace").decode() for one in unknown), error.end
+
+
+codecs.register_error(spell.__name__, spell)
 
 
 def drop_output() -> None:
