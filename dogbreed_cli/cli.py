@@ -5,12 +5,14 @@ Everything heavy (boto3, msgspec, rich) is imported by the function that uses it
 
 from __future__ import annotations
 
+import codecs
 import gc
 import io
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -58,15 +60,20 @@ class DogbreedGroup(click.Group):
         arguments = list(sys.argv[1:] if args is None else args)
         # Where --json stands after the command it is an error, but an error that a program reads.
         console = Console(as_json="--json" in arguments)
-        code, error = 0, None
-        if standalone_mode and isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text at all
+        error: DogbreedError | None = None
+        code = 0
+        for stream in (sys.stdout, sys.stderr):
+            if standalone_mode and isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors=spell.__name__)
         try:
             try:
                 # click returns the code of `ctx.exit(code)` here, and what the command returned (None) otherwise.
                 code = super().main(arguments, prog_name, standalone_mode=False, obj=console, **extra) or 0
             except click.exceptions.NoArgsIsHelpError as help_page:
-                help_page.show()
+                if console.as_json:  # a program reads no help; in the words that click has for `dogbreed --json`
+                    error = explain_usage(click.UsageError("Missing command.", help_page.ctx), arguments)
+                else:
+                    help_page.show()
                 code = help_page.exit_code
             except (Exception, KeyboardInterrupt) as raised:
                 if not standalone_mode:  # `demo` runs the other commands through here and lets their errors pass.
@@ -90,12 +97,13 @@ class DogbreedGroup(click.Group):
             sys.exit(code)
         return code
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        with closing_pipe():  # the options that print and end it are read here: --help, --version
+            return super().make_context(*args, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
-        try:
+        with closing_pipe():
             return super().invoke(ctx)
-        except BrokenPipeError as error:
-            # click itself would make it exit code 1, which says that something failed.
-            raise ClosedPipe from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*PIPELINE, *BESIDE]
@@ -116,6 +124,20 @@ class DogbreedGroup(click.Group):
                 formatter.write_dl(list(commands.items()))
 
 
+# What dogbreed itself writes beyond ASCII: before a unit, for no value, in a difference, in a size.
+SPELT = {"\N{NO-BREAK SPACE}": " ", "\N{EN DASH}": "-", "\N{MINUS SIGN}": "-", "\N{MULTIPLICATION SIGN}": "x"}
+
+
+def spell(error: UnicodeError) -> tuple[str, int]:
+    """For an output that has not these characters. A file's name, which may be no text at all, gets escapes."""
+    assert isinstance(error, UnicodeEncodeError)
+    unknown = error.object[error.start : error.end]
+    return "".join(SPELT.get(one) or one.encode("ascii", "backslashreplace").decode() for one in unknown), error.end
+
+
+codecs.register_error(spell.__name__, spell)
+
+
 def drop_output() -> None:
     """The reader has gone (`| head`, `2>&1 | head`): the interpreter must not complain again as it flushes at exit."""
     for stream in (sys.stdout, sys.stderr):
@@ -127,6 +149,15 @@ def drop_output() -> None:
 
 class ClosedPipe(Exception):
     """Nobody reads our stdout any more."""
+
+
+@contextmanager
+def closing_pipe() -> Iterator[None]:
+    """click itself would make exit code 1 of a BrokenPipeError, which says that something failed."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise ClosedPipe from error
 
 
 def explain(error: BaseException, arguments: Sequence[str] = ()) -> DogbreedError:

@@ -8,7 +8,9 @@ Every key is explained, with AWS's own name for it, in config.example.toml.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +18,7 @@ import msgspec
 
 from dogbreed_cli.errors import UsageError
 from dogbreed_cli.hyperparameters import HYPERPARAMETERS
-from dogbreed_cli.kinds import find_mistakes, is_list, is_table, kind_below, kinds_of, read, read_numbers
+from dogbreed_cli.kinds import find_mistakes, is_list, is_table, kind_below, kinds_of, read, read_text
 from dogbreed_cli.masking import MASK, SECRET_KEY, hide_urls, is_secret
 from dogbreed_cli.sections import (
     DEFAULT_RANGES,
@@ -87,7 +89,6 @@ def combine(sources: list[Layer]) -> Config:
     tune = merged.get("tune")
     if isinstance(tune, dict) and isinstance(tune.get("ranges"), dict):
         merged["tune"] = {**tune, "ranges": complete_ranges(tune["ranges"])}
-    merged = read_numbers(merged, Config)
     try:
         config: Config = read(merged, Config)
     except msgspec.ValidationError:
@@ -116,8 +117,10 @@ def check_together(config: Config) -> None:
 def layers(file: Path | None, flags: Mapping[str, Any]) -> list[Layer]:
     """The sources that say something, strongest first, each with the name a person knows it by."""
     found: list[Layer] = [("command line", flags), ("environment", read_environment())]
+    refuse_folder(file or Path("config.toml"))
     if file is not None and not file.is_file():
-        raise UsageError(f"no config file {file}", fix=f"create it with `dogbreed --config {file} init`")
+        create = shlex.join(["dogbreed", "--config", str(file), "init"])
+        raise UsageError(f"no config file {file}", fix=f"create it with `{create}`")
     file = file or Path("config.toml")
     if file.is_file():
         import tomllib
@@ -131,6 +134,11 @@ def layers(file: Path | None, flags: Mapping[str, Any]) -> list[Layer]:
     return found
 
 
+def refuse_folder(file: Path) -> None:
+    if file.is_dir():
+        raise UsageError(f"{file} is a folder", "the settings are one file", "name a file with --config")
+
+
 def read_environment() -> dict[str, Any]:
     """The variables as a file would have them. Raises UsageError for what would otherwise be ignored in silence."""
     found: dict[str, Any] = {}
@@ -139,8 +147,7 @@ def read_environment() -> dict[str, Any]:
     for variable in sorted(ours, key=lambda name: (name.count("__"), name)):
         path = split_variable(variable)
         if path[0] not in Config.__struct_fields__:
-            fix = suggest(path[0], Config.__struct_fields__)
-            raise UsageError(f"unknown environment variable {variable}", fix=fix)
+            raise UsageError(f"unknown environment variable {variable}", fix=suggest_variable(path))
         found = merge(found, nest(path, read_variable(variable, path)))
     if isinstance(tune := found.get("tune"), dict) and isinstance(tune.get("ranges"), dict):
         # A shell allows no hyphen: DOGBREED_TUNE__RANGES__BATCH_SIZE__MAX.
@@ -156,14 +163,12 @@ def split_variable(variable: str) -> list[str]:
 
 
 def read_variable(variable: str, path: list[str]) -> Any:
-    """Its text; a table or a list is written as JSON."""
-    text, kind = os.environ[variable], Config
-    for key in path:
-        kind = kind_below(kind, key)
+    """Its text as the key wants it; a table or a list is written as JSON."""
+    text, kind = os.environ[variable], reduce(kind_below, path, Config)
     try:
         if is_table(kind):
-            return msgspec.json.decode(text, type=dict)
-        return msgspec.json.decode(text, type=list) if is_list(kind) else text
+            return read_text(msgspec.json.decode(text, type=dict), kind)
+        return msgspec.json.decode(text, type=list) if is_list(kind) else read_text(text, kind)
     except (msgspec.DecodeError, UnicodeError):
         what, how = ("a table", "__KEY=VALUE") if is_table(kind) else ("a list", """='["...", "..."]'""")
         why = f"{what} is written as JSON"
@@ -211,17 +216,18 @@ def nest(path: Iterable[str], value: Any) -> Any:
 
 
 def parse_assignment(text: str) -> dict[str, Any]:
-    """`train.epochs=3` -> {"train": {"epochs": 3}}. The value is TOML, or else a plain string."""
+    """`train.epochs=3` -> {"train": {"epochs": 3}}. The value is TOML, or else text, read as the key wants it."""
     import tomllib
 
-    path, equals, value = text.partition("=")
-    if not equals or not path.strip():
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
         raise UsageError(f"--set {text} has no value", fix="write --set section.key=value")
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         parsed = value
-    return nest(path.strip().split("."), parsed)
+    path = key.strip().split(".")
+    return nest(path, read_text(parsed, reduce(kind_below, path, Config)))
 
 
 def origins(file: Path | None, flags: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
@@ -261,7 +267,8 @@ def explain(given: Mapping[str, Any], sources: list[Layer]) -> UsageError:
     # `--set train=environment.HF_TOKEN=...` is a slip of one character.
     unsure = path == SECRET_KEY[:1] and isinstance(value, str)
     hidden = unsure or is_secret(path) or isinstance(value, (dict, list, tuple))
-    shown = "" if hidden else f" = {hide_urls(repr(value))}"
+    written = str(value).lower() if isinstance(value, bool) else hide_urls(repr(value))
+    shown = "" if hidden else f" = {written}"
     return UsageError(
         f"{key}{shown} in {source} cannot be used", why, "`dogbreed init` writes a config.toml that explains every key"
     )
@@ -274,6 +281,17 @@ def suggest(word: str, known: Iterable[str], place: str = "") -> str:
     close = [place + key for key in get_close_matches(word, known, 1)]
     close = close or [path for path in every_key() if path.endswith(f".{word}")]
     return f"did you mean {' or '.join(close)}?" if close else f"allowed are {', '.join(known)}"
+
+
+def suggest_variable(path: list[str]) -> str:
+    """The same where no section is named: DOGBREED_TRIAN__EPOCHS, DOGBREED_EPOCHS, and DOGBREED_TRAIN_EPOCHS."""
+    from difflib import get_close_matches
+
+    reserved = [name.removeprefix(ENV_PREFIX).lower() for name in sorted(RESERVED_ENV)]
+    word, known = ".".join(path), [*Config.__struct_fields__, *every_key(), *reserved]
+    close = [key for key in known if key.endswith(f".{word}")] or get_close_matches(word, known, 1)
+    names = [ENV_PREFIX + key.upper().replace(".", "__") for key in close]
+    return f"did you mean {' or '.join(names)}?" if names else "write DOGBREED_SECTION__KEY, as in config.toml"
 
 
 def every_key() -> list[str]:

@@ -37,7 +37,8 @@ def check_name(name: str, project: str) -> None:
         allowed = "at most 63 letters, digits and hyphens, no hyphen at the end"
         raise UsageError(f"{name} cannot be a name", fix=f"take {allowed}")
     if not name.startswith(f"{project}-"):
-        raise UsageError(f"the name {name} is not found again", fix=f"begin it with {project}-")
+        why = "the commands find a project's jobs and endpoints by names that begin with the project's name"
+        raise UsageError(f"the name {name} does not begin with {project}-", why, f"say --name {project}-{name}")
     if (kind := kind_of(name, project)) != TRAINING:
         raise UsageError(
             f"the name {name} is that of a {kind}",

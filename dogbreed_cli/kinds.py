@@ -1,6 +1,7 @@
 """The kinds of values that settings have, as types that msgspec takes: a value read as its kind, a kind in words.
 
-read({"epochs": "3"}, Train)                -> Train(epochs=3, ...)
+read({"epochs": 3}, Train)                  -> Train(epochs=3, ...)
+read_text("3", int)                         -> 3
 next(find_mistakes({"epochs": 0}, Train))   -> epochs = 0: must be a whole number from 1 to 1000
 """
 
@@ -37,21 +38,28 @@ class Mistake(NamedTuple):
 def read(value: Any, kind: Any) -> Any:
     """Raises msgspec's ValidationError, which does not say where in a dict: find_mistakes does."""
     try:
-        return convert(value, kind, strict=False, dec_hook=lambda kind, text: kind(text))
+        return convert(value, kind, dec_hook=lambda kind, text: kind(text))
     except UnicodeError:  # a command line may hold bytes that are no text
         raise ValidationError("not UTF-8") from None
 
 
-def read_numbers(value: Any, kind: Any) -> Any:
-    """`value` with its texts as numbers where one is wanted, also those that JSON does not know: .5, 1_000."""
+def read_text(value: Any, kind: Any) -> Any:
+    """What was typed in a shell, as a number or as true or false where one is wanted: "3", ".5", "1_000", "True", "1".
+
+    What cannot be read so stays as it is, for `read` to refuse.
+    """
     if isinstance(value, Mapping):
-        return {key: read_numbers(item, kind_below(kind, key)) for key, item in value.items()}
+        return {key: read_text(item, kind_below(kind, key)) for key, item in value.items()}
     bare, _ = unwrap(kind)
     members = get_args(bare) or (bare,)
     if isinstance(value, str) and (int in members or float in members) and str not in members:
-        for number in (int, float):
+        for number in (int, float):  # these know more of them than JSON
             with suppress(ValueError):
-                return number(value)
+                value = number(value)
+                break
+    with suppress(ValidationError, UnicodeError):
+        found = convert(value, kind, strict=False)
+        return found if isinstance(found, int) else value  # or a bool, which Python counts among them
     return value
 
 

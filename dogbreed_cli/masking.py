@@ -11,7 +11,13 @@ MASK = "***"
 # A key of the config whose values may be secrets (HF_TOKEN, say).
 SECRET_KEY = ("train", "environment")
 # Our own in a model's Environment: what they say is no secret.
-OPEN_VARIABLES = {"SAGEMAKER_PROGRAM", "SAGEMAKER_SUBMIT_DIRECTORY", "SAGEMAKER_CONTAINER_LOG_LEVEL"}
+OPEN_VARIABLES = {
+    "SAGEMAKER_PROGRAM",
+    "SAGEMAKER_SUBMIT_DIRECTORY",
+    "SAGEMAKER_CONTAINER_LOG_LEVEL",
+    "SAGEMAKER_MODEL_SERVER_WORKERS",
+    "SM_RAYSERVE_APP",
+}
 
 
 def is_secret(path: Sequence[str]) -> bool:
@@ -49,6 +55,9 @@ def hide_source(source: str) -> str:
 
 
 def hide_urls(text: str) -> str:
-    """The same for URLs, and for the paths of URLs, within somebody's sentence."""
+    """The same for URLs, for the paths of URLs and for whatever has a query like theirs, within somebody's sentence."""
     text = re.sub(r"(?<=://)[^\s/?#]*@", "", text)
-    return re.sub(r"(?<=[\w/%.=&~-])[?#]\S+", "", text)
+    text = re.sub(r"(://[^\s?#]*)[?#]\S+", r"\1", text)
+    # urllib3 leaves the host out ("url: /a?b=c"), others the scheme. A question mark that ends a word is a question.
+    text = re.sub(r"(/[^\s?#]*)\?[\w%&=]\S*", r"\1", text)
+    return re.sub(r"(?<=[\w/%.=&~-])\?[^\s?=]+=\S*", "", text)

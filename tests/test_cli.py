@@ -235,6 +235,17 @@ def test_usage_errors(arguments: list[str], tmp_path: Path, monkeypatch: pytest.
     assert not list(tmp_path.iterdir())
 
 
+def test_where_a_program_reads_a_missing_command_is_an_error_and_not_the_help() -> None:
+    for arguments, known in (["--json"], "dogbreed"), (["--json", "local"], "dogbreed local"):
+        result = invoke(*arguments)
+        found = {"error": "Missing command.", "why": "", "fix": f"see `{known} --help`", "code": 2}
+        assert (result.exit_code, json.loads(result.stdout)) == (2, {"schema_version": 1, **found})
+        assert "Usage" not in result.stderr
+    result = invoke("local")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("Usage: ")
+
+
 def test_a_usage_error_says_what_was_meant() -> None:
     assert "no command stauts: did you mean status?" in invoke("stauts").stderr
     said = invoke("train", "--json").stderr
@@ -245,7 +256,8 @@ def test_a_usage_error_says_what_was_meant() -> None:
 
 
 def test_a_closed_pipe_is_silent(dogbreed: Dogbreed) -> None:
-    for arguments in (["init", "--print"], ["--json", "init", "--print"], ["--json", "stauts"]):
+    shown = ["--help"], ["--version"], ["train", "--help"], ["init", "--print"]
+    for arguments in (*shown, ["--json", "init", "--print"], ["--json", "stauts"]):
         process = dogbreed.start(*arguments)
         assert process.stdout and process.stderr
         process.stdout.close()

@@ -10,7 +10,7 @@ import pytest
 from settings import refused, settings
 
 from dogbreed_cli import requests
-from dogbreed_cli.config import load
+from dogbreed_cli.config import Config, load
 from dogbreed_cli.errors import UsageError
 from dogbreed_cli.sections import HYPERPARAMETERS, Range
 
@@ -74,6 +74,7 @@ def test_an_environment_variable_reaches_a_hyphenated_range_and_keeps_its_kind(m
         ("DOGBREED_TRAIN__LR", ".5", 0.5),
         ("DOGBREED_TRAIN__EPOCHS", " 1_0 ", 10),
         ("DOGBREED_TRAIN__SPOT", "True", True),
+        ("DOGBREED_TRAIN__SPOT", "1", True),
         ("DOGBREED_DEPLOY__MEMORY", "2048", 2048),
         ("DOGBREED_PROJECT__NAME", "123", "123"),
         ("DOGBREED_LOCAL__PYTHON", "/a b", Path("/a b")),
@@ -91,7 +92,7 @@ def test_text_in_the_environment_is_read_as_the_key_wants_it(
 
 def test_lists_and_sections_in_the_environment_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOGBREED_DEBUGGER__COLLECTIONS", '["losses"]')
-    monkeypatch.setenv("DOGBREED_TRAIN", '{"epochs": 4}')
+    monkeypatch.setenv("DOGBREED_TRAIN", '{"epochs": "4"}')
     monkeypatch.setenv("DOGBREED_TRAIN__LR", "0.5")
     config = settings()
     assert (config.debugger.collections, config.train.epochs, config.train.lr) == (("losses",), 4, 0.5)
@@ -106,6 +107,9 @@ def test_lists_and_sections_in_the_environment_are_json(monkeypatch: pytest.Monk
         ("train.lr=1e-3", 1e-3),
         ("train.lr=.5", 0.5),
         ("tune.early_stopping=true", True),
+        ("train.spot=1", True),
+        ("train.epochs='3'", 3),
+        ("deploy.memory='2048'", 2048),
         ('debugger.collections=["weights"]', ("weights",)),
     ],
 )
@@ -136,7 +140,7 @@ def test_set_takes_toml_or_a_plain_word(text: str, value: Any) -> None:
         ),
         ("_env_file=x", "unknown key _env_file in command line"),
         ("train.epochs=many", "train.epochs = 'many' in command line cannot be used"),
-        ("train.epochs=true", "train.epochs = True in command line cannot be used true and false are no values"),
+        ("train.epochs=true", "train.epochs = true in command line cannot be used true and false are no values"),
         ("train.epochs=2.5", "train.epochs = 2.5 in command line"),
         ("train.epochs=0", "must be a whole number from 1 to 1000"),
         ("train.lr=0.0", "must be a number greater than 0 and of at most 10"),
@@ -208,9 +212,40 @@ def test_the_file_is_named() -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("train.epochs = '3'", "must be a whole number from 1 to 1000"),
+        ("train.epochs = 3.0", "must be a whole number from 1 to 1000"),
+        ("train.epochs = true", "true and false are no values for this key: it must be a whole number"),
+        ("train.lr = '.5'", "must be a number greater than 0"),
+        ("train.spot = 1", "must be true or false"),
+        ("train.spot = 'true'", "must be true or false"),
+        ("train.max_wait = 'null'", "must be a whole number"),
+        ("deploy.memory = '2048'", "must be 1024, 2048"),
+        ("local.python = 3", "must be a path"),
+        ("tune.ranges.lr.max = '0.1'", "must be a finite number"),
+    ],
+)
+def test_a_file_says_what_kind_a_value_is_and_has_to_say_it_right(line: str, why: str) -> None:
+    assert f"{line} in config.toml cannot be used {why}" in refused(text=line)
+
+
+def test_in_a_file_a_whole_number_is_a_number_too() -> None:
+    assert settings(text="train.lr = 1").train.lr == 1.0
+
+
+@pytest.mark.parametrize(
     ("variable", "value", "said"),
     [
-        ("DOGBREED_TRIAN__EPOCHS", "3", "unknown environment variable DOGBREED_TRIAN__EPOCHS did you mean train?"),
+        ("DOGBREED_TRIAN__EPOCHS", "3", "did you mean DOGBREED_TRAIN__EPOCHS?"),
+        ("DOGBREED_TRAIN_EPOCHS", "3", "did you mean DOGBREED_TRAIN__EPOCHS?"),
+        ("dogbreed_train_epochs", "3", "did you mean DOGBREED_TRAIN__EPOCHS?"),
+        ("DOGBREED_DEPLOY_INSTANCE_TYPE", "3", "did you mean DOGBREED_DEPLOY__INSTANCE_TYPE?"),
+        ("DOGBREED_EPOCHS", "3", "did you mean DOGBREED_TUNE__EPOCHS or DOGBREED_TRAIN__EPOCHS?"),
+        ("DOGBREED_TRAIN_ENVIRONMENT__TOKEN", "3", "did you mean DOGBREED_TRAIN__ENVIRONMENT?"),
+        ("DOGBREED_TARGTE", "aws", "did you mean DOGBREED_TARGET?"),
+        ("DOGBREED_HOMES", "x", "did you mean DOGBREED_HOME?"),
+        ("DOGBREED_XYZZY", "x", "write DOGBREED_SECTION__KEY, as in config.toml"),
         ("DOGBREED_TRAIN__EPOCS", "3", "unknown key train.epocs in environment did you mean train.epochs?"),
         ("DOGBREED_TUNE__RANGES__LR__MAXX", "3", "unknown key tune.ranges.lr.maxx in environment"),
         ("DOGBREED_TUNE__RANGES__BATCHSIZE__MAX", "3", "unknown key tune.ranges.batchsize in environment"),
@@ -220,12 +255,18 @@ def test_the_file_is_named() -> None:
         ("DOGBREED_TRAIN", "[1]", "DOGBREED_TRAIN in environment cannot be read a table is written as JSON"),
         ("DOGBREED_AWS__SUBNETS", "subnet-1", "write DOGBREED_AWS__SUBNETS='["),
         ("DOGBREED_TRAIN__SPOT", "maybe", "train.spot = 'maybe' in environment cannot be used must be true or false"),
-        ("DOGBREED_PREFIX", "x", "unknown environment variable DOGBREED_PREFIX"),
+        ("DOGBREED_PREFIX", "x", "unknown environment variable DOGBREED_PREFIX did you mean DOGBREED_AWS__PREFIX?"),
     ],
 )
 def test_the_environment_is_named(monkeypatch: pytest.MonkeyPatch, variable: str, value: str, said: str) -> None:
     monkeypatch.setenv(variable, value)
     assert said in refused()
+
+
+def test_the_variables_that_others_read_are_no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DOGBREED_HOME", "DOGBREED_CACHE", "DOGBREED_CONFIG", "dogbreed_home"):
+        monkeypatch.setenv(name, "x")
+    assert settings() == Config()
 
 
 def test_a_file_that_was_named_must_be_there() -> None:

@@ -14,6 +14,7 @@ from msgspec.structs import fields
 
 from dogbreed_cli.cli import cli
 from dogbreed_cli.config import Config, load, origins
+from dogbreed_cli.errors import MENDS
 from dogbreed_cli.sections import Section
 
 EXAMPLE = Path(__file__).parent.parent / "config.example.toml"
@@ -84,8 +85,10 @@ def test_init_writes_the_example_once(folder: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["config.toml"]
 
 
-def test_init_into_a_folder_that_is_not_there() -> None:
-    assert "No such file or directory" in json.loads(invoke("--json", "--config", "no/x.toml", "init", code=1))["error"]
+def test_init_into_a_folder_that_cannot_be_made() -> None:
+    Path("no").touch()
+    error = json.loads(invoke("--json", "--config", "no/x.toml", "init", code=1))
+    assert (error["error"], error["fix"]) == ("File exists: no", MENDS[FileExistsError])
 
 
 def test_init_print_says_where_each_value_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,10 +13,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
+from click.testing import CliRunner
 
+from dogbreed_cli.cli import BESIDE, cli
 from dogbreed_cli.console import Console, human_size, human_time, table, to_json
 from dogbreed_cli.errors import DogbreedError, Interrupted, QualityGateMissed, UsageError
+from dogbreed_cli.report.wording import NOTHING, SPACE
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,34 @@ def test_any_name_can_be_written_in_any_encoding(encoding: str, monkeypatch: pyt
     Console().write_json({"names": names})
     stream.flush()
     assert json.loads(stream.buffer.getvalue())["names"] == names  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [
+        ("utf-8", "25.0\N{NO-BREAK SPACE}% \N{EN DASH} \N{MINUS SIGN}1 2\N{MULTIPLICATION SIGN}3 L\xf6wchen \\udcff"),
+        ("latin-1", "25.0\N{NO-BREAK SPACE}% - -1 2\N{MULTIPLICATION SIGN}3 L\xf6wchen \\udcff"),
+        ("ascii", r"25.0 % - -1 2x3 L\xf6wchen \udcff"),
+    ],
+)
+def test_what_an_output_has_no_character_for_is_spelt(
+    encoding: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = f"25.0{SPACE}% {NOTHING} \N{MINUS SIGN}1 2\N{MULTIPLICATION SIGN}3 L\xf6wchen \udcff"
+
+    @click.command
+    @click.pass_obj
+    def say(app: Any) -> None:
+        app.console.note(text)
+        app.console.result({}, text, table([text], [[text]]))
+
+    monkeypatch.setitem(BESIDE, "say", "Only in this test.")
+    monkeypatch.setitem(sys.modules, "dogbreed_cli.commands.say", type(sys)("say"))
+    monkeypatch.setattr(sys.modules["dogbreed_cli.commands.say"], "say", say, raising=False)
+    result = CliRunner(charset=encoding).invoke(cli, ["say"])
+    assert result.exit_code == 0
+    lines = [line.strip() for line in result.stdout.splitlines()]
+    assert [lines[0], lines[1], lines[3], result.stderr.strip()] == [shown] * 4
 
 
 # ---- text

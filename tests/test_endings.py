@@ -103,6 +103,17 @@ def test_sigterm_ends_as_ctrl_c_does_and_says_so(dogbreed: Dogbreed) -> None:
     assert b"Traceback" not in err
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_server_that_is_told_to_end_has_done_its_work(number: int, dogbreed: Dogbreed) -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    assert "ended by Ctrl-C, by SIGTERM (`local serve`: 0)" in readme
+    process = dogbreed.start("local", "serve", "--port", "0")
+    assert process.stdout and process.stdout.readline().startswith("http://")
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said.splitlines()[-1]) == (0, "ended; what runs goes on")
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_deploy_that_is_told_to_end_says_how_to_go_on(
     number: int, code: int, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory

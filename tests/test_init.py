@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import subprocess
 import tomllib
 from pathlib import Path
@@ -129,6 +130,14 @@ def test_values_are_written_as_toml(value: Any) -> None:
         assert tomllib.loads(f"x = {format_value(given)}") == {"x": given}
 
 
+def test_what_was_typed_as_text_is_written_as_its_kind(folder: Path) -> None:
+    given = ["train.epochs='3'", "train.spot=1", "train.lr=.5", "deploy.memory='2048'", "project.name=p1"]
+    invoke(*[word for text in given for word in ("--set", text)], "init")
+    written = tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
+    train = written["train"]
+    assert (train["epochs"], train["spot"], train["lr"], written["deploy"]["memory"]) == (3, True, 0.5, 2048)
+
+
 def test_what_cannot_be_is_refused_and_nothing_is_written(folder: Path) -> None:
     for wrong, said in [
         ("train.epochs=0", "train.epochs = 0 in command line"),
@@ -147,6 +156,27 @@ def test_a_broken_file_can_be_overwritten(folder: Path) -> None:
     assert (folder / "config.toml").read_text() == "no toml"
     invoke("--set", "train.epochs=3", "init", "--force")
     assert load().train.epochs == 3
+
+
+def test_the_command_that_is_advised_for_a_missing_file_creates_it(folder: Path) -> None:
+    error = json.loads(invoke("--json", "--config", "a b/c/x.toml", "status", code=2).stdout)
+    command = error["fix"].removeprefix("create it with `dogbreed ").removesuffix("`")
+    invoke(*shlex.split(command))
+    assert load(folder / "a b/c/x.toml") == Config()
+    assert [path.name for path in folder.rglob("*")] == ["a b", "c", "x.toml"]
+
+
+@pytest.mark.parametrize("command", ["status", "init", "init --force", "init --print"])
+def test_a_folder_in_the_place_of_the_file_is_refused(folder: Path, command: str) -> None:
+    (folder / "config.toml").mkdir()
+    for options, said in [
+        (["--config", "."], ". is a folder"),
+        (["--config", "config.toml"], "config.toml is a folder"),
+        ([], "config.toml is a folder"),
+    ]:
+        error = json.loads(invoke("--json", *options, *command.split(), code=2).stdout)
+        assert (error["error"], error["fix"]) == (said, "name a file with --config")
+    assert [path.name for path in folder.rglob("*")] == ["config.toml"]
 
 
 def test_off_a_terminal_it_asks_nothing_and_says_what_is_missing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from dogbreed_cli.waiting import Patience
 def test_what_cannot_be_is_said_with_the_next_step(trained: Machine, dogs: Path) -> None:
     invoke("upload", str(dogs))
     for arguments, code, what in (
-        ("train --name other-1", 2, "begin it with dogbreed-"),
+        ("train --name other-1", 2, "project's name\n  fix: say --name dogbreed-other-1\n"),
         ("train --name dogbreed-tune-mine", 2, "but not dogbreed-tune-"),
         ("train --min-accuracy 0.5 --no-wait", 2, "--min-accuracy needs the end"),
         ("train --attach dogbreed-one --timeout -1", 2, "--timeout"),
@@ -25,7 +25,7 @@ def test_what_cannot_be_is_said_with_the_next_step(trained: Machine, dogs: Path)
         ("deploy --name dogbreed-a_b --dry-run", 2, "letters, digits and hyphens"),
         ("train --attach dogbreed-no --no-wait", 2, "leave one out"),
         ("tune --attach dogbreed-no --no-wait", 2, "leave one out"),
-        ("deploy --name other", 2, "begin it with dogbreed-"),
+        ("deploy --name other", 2, "the name other does not begin with dogbreed-"),
         ("train --name dogbreed-one", 1, "train --attach dogbreed-one"),
         ("tune --warm-start dogbreed-tune-no", 1, "no tuning job dogbreed-tune-no"),
     ):

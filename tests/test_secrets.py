@@ -19,9 +19,11 @@ from conftest import PLANTED, SECRETS, SMALL
 from failing_aws import failing_aws
 
 from dogbreed_cli.cli import BESIDE, PIPELINE, cli
+from dogbreed_cli.config import combine
 from dogbreed_cli.console import Console
+from dogbreed_cli.endpoint_requests import environment
 from dogbreed_cli.errors import DogbreedError
-from dogbreed_cli.masking import hide_secrets, hide_url, hide_urls
+from dogbreed_cli.masking import hide_secrets, hide_url, hide_urls, hide_values
 from dogbreed_cli.pictures import download, open_source
 from dogbreed_cli.source import find_entrypoints, pack
 from dogbreed_cli.waiting import command_line
@@ -225,6 +227,41 @@ def test_what_is_shown_of_a_sentence() -> None:
         hide_urls(said)
         == 'Failed to connect to proxy URL: "http://proxy:1": see #3, or why? Max retries with url: /a (x)'
     )
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (f"Max retries exceeded with url: /a.jpg?{SIGNED} (x)", "Max retries exceeded with url: /a.jpg (x)"),
+        (f"'https://b.s3.amazonaws.com/a.jpg?{SIGNED}' is gone", "'https://b.s3.amazonaws.com/a.jpg is gone"),
+        (f"at b.s3.amazonaws.com/a.jpg?{SIGNED}", "at b.s3.amazonaws.com/a.jpg"),
+        (f"key a.jpg?{SIGNED}", "key a.jpg"),
+        (f"url: /?{PLANTED}token", "url: /"),
+        (f"https://host/a#{PLANTED}fragment, https://host?{PLANTED}b", "https://host/a https://host"),
+    ],
+)
+def test_a_query_is_shown_in_no_sentence(said: str, shown: str) -> None:
+    assert hide_urls(said) == shown
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "no weights IMAGENET (did you mean IMAGENET1K_V1?): use one of DEFAULT, IMAGENET1K_V1",
+        "(did you mean /opt/weights.pth?): use it, or https://host/weights.pth",
+        "is it this one?, or that?; why?! C#/F#: n02085620#7.jpg, data/dog#7.jpg, issue#3?",
+        "is a file missing?No such file: a*b?.jpg",
+    ],
+)
+def test_an_ordinary_sentence_is_shown_as_it_is(said: str) -> None:
+    assert hide_urls(said) == said
+
+
+def test_what_is_ours_in_a_models_environment_is_shown() -> None:
+    for container in ("pytorch", "ray"):
+        ours = environment(combine([("flags", {"deploy": {"container": container}})]))
+        hidden = {name for name, value in hide_values(ours).items() if value != ours[name]}
+        assert hidden <= {"PYTHONPATH"}, "a name that people give, too"
 
 
 def test_requests_keep_their_names_and_our_own_variables() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dogbreed_cli.errors import UsageError
-from dogbreed_cli.whole_files import written_beside
+from dogbreed_cli.whole_files import write_text
 
 if TYPE_CHECKING:
     from dogbreed_cli.config import Config
@@ -45,7 +45,10 @@ def init(app: App, print_settings: bool, force: bool) -> None:
     if print_settings:
         show_settings(app)
         return
+    from dogbreed_cli.config import refuse_folder
+
     path = app.config_file or Path("config.toml")
+    refuse_folder(path)
     if path.exists() and not force:
         raise UsageError(f"{path} is there already", fix="say --force to overwrite it")
     settings, config = complete(app.console, app.flags)
@@ -127,11 +130,10 @@ def compose(settings: Mapping[str, Any], config: Config) -> str:
 
 def write(path: Path, text: str) -> None:
     try:
-        encoded = text.encode()
+        text.encode()
     except UnicodeEncodeError:
         raise UsageError("a setting is no text", fix="write it in UTF-8") from None
-    with written_beside(path) as beside:
-        beside.write_bytes(encoded)
+    write_text(path, text)
 
 
 def example() -> Path:
