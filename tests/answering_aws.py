@@ -102,8 +102,8 @@ def serve_account() -> Iterator[tuple[Account, str]]:
                 self.send(200, EMPTY_BUCKET)
                 return
             if service != "SageMaker":  # neither schedules nor scaling
-                targets = {"ScalableTargets": []}
-                self.reply(*((200, targets) if "Targets" in operation else (404, fault("ResourceNotFoundException"))))
+                none = {"ScalingPolicies": []}
+                self.reply(*((200, none) if "Policies" in operation else (404, fault("ResourceNotFoundException"))))
                 return
             try:
                 self.reply(200, account.answer(operation, json.loads(body)))
