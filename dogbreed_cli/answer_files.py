@@ -1,7 +1,8 @@
 """The files that `predict` can write its answers to, as they come: CSV, or one JSON object a line.
 
 An answer is written as soon as all before it are there, so the file has the order of the images whatever came first.
-It is called FILE.tmp until all are there: a file of the name that was asked for is whole.
+It is called FILE.tmp until all are there: a file of the name that was asked for is whole. Pipes and devices get the
+answers as they are.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TextIO
 
 from dogbreed_cli.answers import Answer
 from dogbreed_cli.errors import UsageError
+from dogbreed_cli.whole_files import find_target
 
 Write = Callable[[int, Answer], None]
 Form = Callable[[TextIO], Callable[[Answer], None]]
@@ -29,10 +31,12 @@ def answer_file(path: Path | None, form: Form) -> Iterator[Write]:
         return
     if not path.parent.is_dir():
         raise UsageError(f"no folder {path.parent}", fix="create it, or name another file")
-    beside = path.with_name(path.name + ".tmp")
+    target = find_target(path)
+    beside = target.with_name(target.name + ".tmp") if target else path
     with beside.open("w", newline="", encoding="utf-8") as file:
         yield in_order(form(file))
-    beside.replace(path)
+    if target:
+        beside.replace(target)
 
 
 def in_order(write: Callable[[Answer], None]) -> Write:

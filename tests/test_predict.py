@@ -18,6 +18,7 @@ import pytest
 from conftest import Dogbreed, InProcess, clean_environment, wait_for
 from json_documents import check_document, schemas, validator
 from local_jobs import Machine
+from named_pipes import read_pipe
 from PIL import Image
 from serving_machine import document, invoke, serving_image, trained_in
 
@@ -64,6 +65,19 @@ def test_a_file_that_was_broken_off_keeps_its_other_name(tmp_path: Path) -> None
         raise KeyboardInterrupt
     assert path.read_text() == "of yesterday"
     assert "0.jpg,1,Beagle,0.75," in Path(f"{path}.tmp").read_text()
+
+
+def test_answers_go_into_a_pipe_as_they_come_and_behind_a_link_into_its_file(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("a.jsonl")
+    with read_pipe(tmp_path / "pipe") as read, answer_file(tmp_path / "pipe", as_json_lines) as write:
+        write(0, Answer("0.jpg", BEST, 1.0))
+        first = read()
+        with answer_file(tmp_path / "link", as_json_lines) as write_too:
+            write_too(0, Answer("0.jpg", BEST, 1.0))
+    assert (tmp_path / "pipe").is_fifo() and (tmp_path / "link").is_symlink()
+    assert (tmp_path / "a.jsonl").read_bytes() == first
+    assert json.loads(first)["image"] == "0.jpg"
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_a_folder_s_answers_in_all_forms(served: Machine, dogs: Path) -> None:
