@@ -1,8 +1,8 @@
 """The files that `predict` can write its answers to, as they come: CSV, or one JSON object a line.
 
 An answer is written as soon as all before it are there, so the file has the order of the images whatever came first.
-It is called FILE.tmp until all are there: a file of the name that was asked for is whole. Pipes and devices get the
-answers as they are.
+It is called FILE.tmp until all are there: a file of the name that was asked for is whole. What an error or Ctrl-C ends
+keeps that name, for the answers that it has, and without one goes. Pipes and devices get the answers as they are.
 """
 
 from __future__ import annotations
@@ -33,8 +33,22 @@ def answer_file(path: Path | None, form: Form) -> Iterator[Write]:
         raise UsageError(f"no folder {path.parent}", fix="create it, or name another file")
     target = find_target(path)
     beside = target.with_name(target.name + ".tmp") if target else path
-    with beside.open("w", newline="", encoding="utf-8") as file:
-        yield in_order(form(file))
+    answered = False
+
+    def write(answer: Answer) -> None:
+        nonlocal answered
+        write_one(answer)
+        answered = True
+
+    try:
+        # A name that is no text, which Python has as surrogates, is written with the bytes that it has.
+        with beside.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            write_one = form(file)
+            yield in_order(write)
+    except BaseException:
+        if target and not answered:
+            beside.unlink(missing_ok=True)
+        raise
     if target:
         beside.replace(target)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -78,6 +79,25 @@ def test_answers_go_into_a_pipe_as_they_come_and_behind_a_link_into_its_file(tmp
     assert (tmp_path / "a.jsonl").read_bytes() == first
     assert json.loads(first)["image"] == "0.jpg"
     assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize("form", [as_csv, as_json_lines])
+def test_a_name_that_is_no_text_can_be_read_back(tmp_path: Path, form: Any) -> None:
+    path, name = tmp_path / "answers", os.fsdecode(b"caf\xe9-\xc3\xa9.jpg")
+    with answer_file(path, form) as write:
+        write(0, Answer(name, BEST, 1.0))
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        line = next(csv.DictReader(file)) if form is as_csv else json.loads(file.read())
+    assert line["image"] == name
+    assert (os.fsencode(name) in path.read_bytes()) == (form is as_csv)
+
+
+def test_without_an_answer_nothing_is_left_of_a_file_that_was_broken_off(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("of yesterday")
+    with pytest.raises(OSError), answer_file(path, as_csv):
+        raise OSError
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("a.csv", "of yesterday")]
 
 
 def test_a_folder_s_answers_in_all_forms(served: Machine, dogs: Path) -> None:
