@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -63,6 +64,7 @@ class DogbreedGroup(click.Group):
             sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text at all
         try:
             try:
+                refuse_empty(arguments)
                 # click returns the code of `ctx.exit(code)` here, and what the command returned (None) otherwise.
                 code = super().main(arguments, prog_name, standalone_mode=False, obj=console, **extra) or 0
             except click.exceptions.NoArgsIsHelpError as help_page:
@@ -114,6 +116,12 @@ class DogbreedGroup(click.Group):
         for title, commands in (("The pipeline, in order", PIPELINE), ("Beside it", BESIDE)):
             with formatter.section(title):
                 formatter.write_dl(list(commands.items()))
+
+
+def refuse_empty(arguments: Sequence[str]) -> None:
+    """`""` is what a variable gives that nobody set: as a path it would mean this folder, as a name the latest."""
+    if any(not word or re.fullmatch(r"--[\w-]+=", word) for word in arguments):
+        raise UsageError("nothing was named", "an argument is empty", "say what is meant, or leave the argument out")
 
 
 def drop_output() -> None:
