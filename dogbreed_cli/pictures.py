@@ -38,7 +38,7 @@ class Picture:
         try:
             data = self.load()
         except OSError as error:
-            raise DogbreedError(f"cannot be read: {error.strerror or error}") from None
+            raise unreadable(error) from None
         if len(data) > MAX_READ:
             raise DogbreedError(f"larger than {MAX_READ >> 20} MB")
         content_type = sniff(data)
@@ -53,8 +53,7 @@ Check = Callable[[str], None]  # of a URL, before it is asked for; raises Dogbre
 def open_source(source: str, check: Check | None = None) -> Iterator[Picture]:
     """Raises DogbreedError where there is nothing to read. `check` says which URLs are fetched: see `download`."""
     if source == "-":
-        data = read(sys.stdin.buffer)  # here, not in a thread, which Ctrl-C would not reach
-        yield Picture("-", lambda: data)
+        yield read_once("-", lambda: read(sys.stdin.buffer))
     elif "://" in source:
         yield Picture(hide_url(source), lambda: download(source, check))
     else:
@@ -69,8 +68,23 @@ def open_path(path: Path) -> Iterator[Picture]:
         yield from (Picture(str(file), partial(read_file, file)) for file in found)
     elif path.is_file():
         yield Picture(str(path), partial(read_file, path))
+    elif path.exists():
+        yield read_once(str(path), partial(read_file, path))
     else:
         raise DogbreedError("no such file")
+
+
+def read_once(name: str, load: Callable[[], bytes]) -> Picture:
+    """Of a pipe or a device, which says what it says once: here, not in a thread, which Ctrl-C would not reach."""
+    try:
+        data = load()
+    except OSError as error:
+        raise unreadable(error) from None
+    return Picture(name, lambda: data)
+
+
+def unreadable(error: OSError) -> DogbreedError:
+    return DogbreedError(f"cannot be read: {error.strerror or error}")
 
 
 def is_image(file: Path, folder: Path) -> bool:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+import socket
 import sys
+from contextlib import chdir, closing
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -198,3 +201,36 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     [again] = open_source("-")
     with pytest.raises(DogbreedError, match="an empty file"):
         again.read()
+
+
+@pytest.mark.parametrize("data", [draw("PNG"), noise("PNG", 400)], ids=["small", "more than a pipe holds"])
+def test_a_pipe_is_read_once(tmp_path: Path, data: bytes) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = Thread(target=pipe.write_bytes, args=(data,), daemon=True)
+    writer.start()
+    [picture] = open_source(str(pipe))
+    writer.join()
+    assert (picture.name, picture.read(), picture.read()) == (str(pipe), *[(data, "image/png")] * 2)
+
+
+def test_so_is_a_descriptor_as_a_shell_gives_it(tmp_path: Path) -> None:
+    end, other = os.pipe()
+    os.write(other, draw("PNG"))
+    os.close(other)
+    [picture] = open_source(f"/dev/fd/{end}")
+    os.close(end)
+    assert picture.read() == (draw("PNG"), "image/png")
+
+
+def test_of_a_device_without_an_end_no_more_is_read_than_of_a_file() -> None:
+    [picture] = open_source("/dev/zero")
+    with pytest.raises(DogbreedError, match="larger than 64 MB"):
+        picture.read()
+
+
+def test_what_cannot_be_opened_is_an_error_of_ours(tmp_path: Path) -> None:
+    with closing(socket.socket(socket.AF_UNIX)) as listening, chdir(tmp_path):
+        listening.bind("a")  # by its short name: there are 108 bytes for it
+        with pytest.raises(DogbreedError, match="cannot be read: "):
+            names("a")
