@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -23,16 +24,48 @@ Write = Callable[[int, Answer], None]
 Form = Callable[[TextIO], Callable[[Answer], None]]
 
 
+def check_files(*paths: Path | None) -> set[str]:
+    """All files that will be written. Raises UsageError where one cannot be, or two are one."""
+    written = set[str]()
+    for target in [target for path in paths if path and (target := find_target(path))]:
+        if not target.parent.is_dir():
+            raise UsageError(f"no folder {target.parent}", fix="create it, or name another file")
+        files = {os.path.realpath(file) for file in (target, name_beside(target))}
+        if files & written:
+            raise UsageError(f"{target} would be written twice at once", fix="name two files for --csv and --jsonl")
+        written |= files
+    return written
+
+
+def check_pictures(written: set[str], names: Iterable[str]) -> None:
+    """Raises UsageError where a picture would be overwritten, whatever path leads to it."""
+    taken = {found for file in written if (found := identify(file))}
+    for name in names if taken else ():
+        if identify(name) in taken:
+            raise UsageError(f"{name} would be overwritten with the answers", fix="name another file for them")
+
+
+def identify(name: str) -> tuple[int, int] | None:
+    """What tells a file from all others; None where there is none, as of a URL."""
+    try:
+        found = os.stat(name)  # noqa: PTH116 - of 100,000 files, perhaps
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+def name_beside(target: Path) -> Path:
+    return target.with_name(target.name + ".tmp")
+
+
 @contextmanager
 def answer_file(path: Path | None, form: Form) -> Iterator[Write]:
-    """Yields `write(place, answer)`; without a path it writes nothing. Raises UsageError, OSError."""
+    """Yields `write(place, answer)`; without a path it writes nothing. Raises OSError."""
     if path is None:
         yield lambda place, answer: None
         return
-    if not path.parent.is_dir():
-        raise UsageError(f"no folder {path.parent}", fix="create it, or name another file")
     target = find_target(path)
-    beside = target.with_name(target.name + ".tmp") if target else path
+    beside = name_beside(target) if target else path
     answered = False
 
     def write(answer: Answer) -> None:

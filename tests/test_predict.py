@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -19,12 +18,10 @@ import pytest
 from conftest import Dogbreed, InProcess, clean_environment, wait_for
 from json_documents import check_document, schemas, validator
 from local_jobs import Machine
-from named_pipes import read_pipe
 from PIL import Image
 from serving_machine import document, invoke, serving_image, trained_in
 
 from dogbreed_cli import answers
-from dogbreed_cli.answer_files import answer_file, as_csv, as_json_lines
 from dogbreed_cli.answers import Answer, draw
 
 SLOW = 0  # for a status: 200 after three seconds
@@ -42,62 +39,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 
 
 # ---- files
-
-
-def test_files_have_the_order_of_the_images_whatever_came_first(tmp_path: Path) -> None:
-    path = tmp_path / "a.jsonl"
-    with answer_file(path, as_json_lines) as write:
-        for place in (2, 0, 3):
-            write(place, Answer(f"{place}.jpg", BEST, 1.0))
-        assert [json.loads(line)["image"] for line in Path(f"{path}.tmp").read_text().splitlines()] == ["0.jpg"]
-        write(1, Answer("1.jpg", error="broken"))
-        assert not path.exists()
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [line["image"] for line in lines] == ["0.jpg", "1.jpg", "2.jpg", "3.jpg"]
-    assert lines[1] == {"image": "1.jpg", "predictions": [], "milliseconds": None, "error": "broken"}
-    assert not Path(f"{path}.tmp").exists()
-
-
-def test_a_file_that_was_broken_off_keeps_its_other_name(tmp_path: Path) -> None:
-    path = tmp_path / "a.csv"
-    path.write_text("of yesterday")
-    with pytest.raises(KeyboardInterrupt), answer_file(path, as_csv) as write:
-        write(0, Answer("0.jpg", BEST, 1.0))
-        raise KeyboardInterrupt
-    assert path.read_text() == "of yesterday"
-    assert "0.jpg,1,Beagle,0.75," in Path(f"{path}.tmp").read_text()
-
-
-def test_answers_go_into_a_pipe_as_they_come_and_behind_a_link_into_its_file(tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to("a.jsonl")
-    with read_pipe(tmp_path / "pipe") as read, answer_file(tmp_path / "pipe", as_json_lines) as write:
-        write(0, Answer("0.jpg", BEST, 1.0))
-        first = read()
-        with answer_file(tmp_path / "link", as_json_lines) as write_too:
-            write_too(0, Answer("0.jpg", BEST, 1.0))
-    assert (tmp_path / "pipe").is_fifo() and (tmp_path / "link").is_symlink()
-    assert (tmp_path / "a.jsonl").read_bytes() == first
-    assert json.loads(first)["image"] == "0.jpg"
-    assert len(list(tmp_path.iterdir())) == 3
-
-
-@pytest.mark.parametrize("form", [as_csv, as_json_lines])
-def test_a_name_that_is_no_text_can_be_read_back(tmp_path: Path, form: Any) -> None:
-    path, name = tmp_path / "answers", os.fsdecode(b"caf\xe9-\xc3\xa9.jpg")
-    with answer_file(path, form) as write:
-        write(0, Answer(name, BEST, 1.0))
-    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        line = next(csv.DictReader(file)) if form is as_csv else json.loads(file.read())
-    assert line["image"] == name
-    assert (os.fsencode(name) in path.read_bytes()) == (form is as_csv)
-
-
-def test_without_an_answer_nothing_is_left_of_a_file_that_was_broken_off(tmp_path: Path) -> None:
-    path = tmp_path / "a.csv"
-    path.write_text("of yesterday")
-    with pytest.raises(OSError), answer_file(path, as_csv):
-        raise OSError
-    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("a.csv", "of yesterday")]
 
 
 def test_a_folder_s_answers_in_all_forms(served: Machine, dogs: Path) -> None:
