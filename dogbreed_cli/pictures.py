@@ -23,6 +23,7 @@ SUFFIXES = set().union(*image_files.SUFFIXES.values())
 MAX_BYTES = 4_000_000
 # Read into memory, whatever it is that somebody names.
 MAX_READ = 64 * 2**20
+SNIFFED = 12  # bytes that say what a file is
 TIMEOUT_SECONDS, DOWNLOAD_SECONDS = 20, 120
 MAX_REDIRECTS = 5
 MAX_SIDE = 2048
@@ -62,7 +63,7 @@ def open_source(source: str, check: Check | None = None) -> Iterator[Picture]:
 
 def open_path(path: Path) -> Iterator[Picture]:
     if path.is_dir():
-        found = sorted(file for file in path.rglob("*") if is_image(file, path))
+        found = sorted(file for name in image_files.list_files(str(path)) if is_image(file := Path(name)))
         if not found:
             raise DogbreedError("a folder without images")
         yield from (Picture(str(file), partial(read_file, file)) for file in found)
@@ -87,10 +88,17 @@ def unreadable(error: OSError) -> DogbreedError:
     return DogbreedError(f"cannot be read: {error.strerror or error}")
 
 
-def is_image(file: Path, folder: Path) -> bool:
-    """By its name, as `upload` does; hidden files and what lies in hidden folders (our own .dogbreed) are none."""
-    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-    return not hidden and file.suffix.lower() in SUFFIXES and file.is_file()
+def is_image(file: Path) -> bool:
+    """By its name, or by how it begins: `upload`, too, takes a JPEG without a suffix. Pipes are not waited for."""
+    if not file.is_file():
+        return False
+    if file.suffix.lower() in SUFFIXES:
+        return True
+    try:
+        with file.open("rb") as opened:
+            return sniff(opened.read(SNIFFED)) is not None
+    except OSError:
+        return False
 
 
 def read_file(path: Path) -> bytes:

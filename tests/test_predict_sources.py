@@ -15,6 +15,8 @@ import pytest
 from PIL import Image
 
 from dogbreed_cli.errors import DogbreedError
+from dogbreed_cli.image_files import list_candidates
+from dogbreed_cli.image_reading import read as read_fully
 from dogbreed_cli.pictures import MAX_BYTES, MAX_READ, open_source, shrink, sniff
 
 
@@ -160,6 +162,21 @@ def test_folders_are_searched_through(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     found = [str(Path(name).relative_to(tmp_path)) for name in names(tmp_path)]
     assert found == ["a.PNG", "b.jpg", "d.jpeg", "e.jfif", "sub/deep/c.webp"]
+
+
+def test_a_folder_s_images_are_those_that_upload_finds(tmp_path: Path) -> None:
+    folder = tmp_path / "dogs" / "beagle"
+    for form, name in [("JPEG", "1"), ("PNG", "b.dat"), ("JPEG", "c.gif"), ("WEBP", "d.webp"), ("PNG", "Thumbs.db")]:
+        (folder / "deep").mkdir(parents=True, exist_ok=True)
+        (folder / "deep" / name).write_bytes(draw(form))
+    (folder / "notes").write_text("no image")
+    os.mkfifo(folder / "pipe")
+    (folder / "away").symlink_to("gone")
+    candidates = list_candidates(tmp_path / "dogs").candidates
+    taken = {one.file for one in candidates if not read_fully(one.file, one.size).fault}
+    found = names(tmp_path / "dogs")
+    assert [Path(name).name for name in found] == ["1", "b.dat", "c.gif", "d.webp"]
+    assert set(found) == taken
 
 
 def test_hidden_files_and_folders_are_left_out_but_not_when_named(tmp_path: Path) -> None:
