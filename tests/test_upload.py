@@ -60,6 +60,22 @@ def test_what_is_no_data_set(dogbreed: InProcess, tmp_path: Path) -> None:
     assert not (dogbreed.folder / "data-report.html").exists()
 
 
+def test_what_is_wrong_with_an_archive_is_said_of_the_archive(dogbreed: InProcess, dogs: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes/train/beagle").mkdir(parents=True)
+    (tmp_path / "notes/train/beagle/1.jpg").write_text("no image")
+    empty = pack_zip(tmp_path / "notes", tmp_path / "empty.zip")
+    said = dogbreed.json("upload", str(empty), code=2)
+    assert said["error"] == f"There is no readable image in {empty}."
+    shutil.rmtree(dogs / "train")
+    untrained = pack_tar(dogs, tmp_path / "untrained.tar", "w")
+    assert f"{untrained}/dogImages has test" in dogbreed.json("upload", str(untrained), code=2)["error"]
+    cut = pack_tar(dogs, tmp_path / "cut.tgz", "w:gz")
+    cut.write_bytes(cut.read_bytes()[:-99])
+    with serve_folder(tmp_path) as url:
+        said = dogbreed.json("upload", f"{url}/cut.tgz?key=secret", "--allow-private", code=1)
+    assert said["error"] == f"{url}/cut.tgz cannot be unpacked."
+
+
 def test_an_archive_behind_a_url(dogbreed: InProcess, dogs: Path, tmp_path: Path) -> None:
     first = dogbreed.json("upload", str(dogs))
     pack_zip(dogs, tmp_path / "d.zip")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dogbreed_cli.cache import cache_folder
 from dogbreed_cli.console import human_size, human_time, table
 from dogbreed_cli.errors import DogbreedError, UsageError, interrupted
 from dogbreed_cli.masking import hide_source
@@ -67,7 +68,7 @@ def upload(app: App, source: str, strict: bool, report: Path, allow_private: boo
     session = app.session(config)
     prefix, store = data_prefix(config), session.open_store(session.bucket)
     uri = f"s3://{session.bucket}/{prefix}"
-    with resumable():
+    with resumable(), named(folder, name):
         listed = meanwhile(lambda: list_place(session, store, prefix))
         # While S3 lists what it has: imports, too, also of what shows tables.
         import rich.console
@@ -116,6 +117,17 @@ def resumable() -> Iterator[None]:
         raise interrupted(signal, "interrupted", "run it again: it goes on where it stopped") from None
 
 
+@contextmanager
+def named(path: Path, name: str) -> Iterator[None]:
+    """What is wrong with a path in the cache folder is said of what the user gave, as which it came there."""
+    try:
+        yield
+    except DogbreedError as error:
+        if path.is_relative_to(cache_folder()):
+            error.what, error.why = (text.replace(str(path), name) for text in (error.what, error.why))
+        raise
+
+
 def find_folder(app: App, source: str, allow_private: bool) -> Path:
     """The folder itself, or one in the cache folder with what the archive or the address holds."""
     path = Path(source)
@@ -134,7 +146,7 @@ def find_folder(app: App, source: str, allow_private: bool) -> Path:
     if not is_archive(path):
         why = "its bytes are no .zip, .tar or .tar.gz, or the beginning of one"
         raise UsageError(f"{hide_source(source)} is no folder and no archive", why, "give a folder, or a whole archive")
-    with app.console.progress("Unpacking") as show:
+    with named(path, hide_source(source)), app.console.progress("Unpacking") as show:
         return unpack_once(path, on_progress=show)
 
 
