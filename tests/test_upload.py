@@ -159,6 +159,13 @@ def test_the_page_is_one_offline_file_with_everything(dogbreed: InProcess, dogs:
     assert "and 7 more" in text and "2 findings to look at" in text and "016.Beagle" in text
 
 
+def test_one_image_is_one_image(dogbreed: InProcess, dogs: Path) -> None:
+    dogbreed.run("upload", str(dogs))
+    (dogs / "train/016.Beagle/more.jpg").write_bytes((dogs / "train/016.Beagle/Beagle_00001.jpg").read_bytes())
+    said = dogbreed.run("upload", str(dogs))
+    assert ": 1 image (" in said.stderr and "sent 1 image (" in said.stdout
+
+
 def test_a_clean_folder_says_so(dogbreed: InProcess, dogs: Path) -> None:
     assert dogbreed.run("upload", str(dogs)).stderr.count("warning") == 0
     assert "nothing to mend" in (dogbreed.folder / "data-report.html").read_text()

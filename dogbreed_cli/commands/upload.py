@@ -223,7 +223,7 @@ def by_bytes(show: Callable[[int, int, str], None]) -> OnProgress:
     """Bytes are what takes time; the files stand beside."""
 
     def tell(progress: Progress) -> None:
-        files = f"{progress.done_files:,} of {progress.total_files:,} images"
+        files = f"{progress.done_files:,} of {count_images(progress.total_files)}"
         show(progress.done_bytes, progress.total_bytes, files)
 
     return tell
@@ -251,10 +251,14 @@ def draw_findings(summary: Summary) -> RenderableType:
 
 
 def show_plan(app: App, plan: SyncPlan, bucket: str, prefix: str, is_there: bool) -> None:
-    sent = f"{len(plan.send)} images ({human_size(sum(image.size for image in plan.send))}) to send"
+    sent = f"{count_images(len(plan.send))} ({human_size(sum(image.size for image in plan.send))}) to send"
     removed = f", {len(plan.delete)} to remove" if plan.delete else ""
     made = "" if is_there else "; the bucket is created"
     app.console.note(f"s3://{bucket}/{prefix}: {sent}{removed}{made}")
+
+
+def count_images(count: int) -> str:
+    return f"{count:,} image{'' if count == 1 else 's'}"
 
 
 def to_json(summary: Summary, result: SyncResult, uri: str) -> dict[str, Any]:
@@ -277,5 +281,5 @@ def describe(summary: Summary, result: SyncResult, uri: str) -> Any:
     from rich.console import Group
 
     counts = table(["classes", *summary.counts], [[str(len(summary.classes)), *map(str, summary.counts.values())]])
-    sent = f"sent {result.sent} images ({human_size(result.bytes_sent)}) in {human_time(result.seconds)}"
+    sent = f"sent {count_images(result.sent)} ({human_size(result.bytes_sent)}) in {human_time(result.seconds)}"
     return Group(counts, f"{uri}: {sent}, {result.unchanged} were there, {result.deleted} removed")
