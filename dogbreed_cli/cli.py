@@ -9,6 +9,7 @@ import codecs
 import gc
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -67,6 +68,7 @@ class DogbreedGroup(click.Group):
                 stream.reconfigure(errors=spell.__name__)
         try:
             try:
+                refuse_empty(arguments)
                 # click returns the code of `ctx.exit(code)` here, and what the command returned (None) otherwise.
                 code = super().main(arguments, prog_name, standalone_mode=False, obj=console, **extra) or 0
             except click.exceptions.NoArgsIsHelpError as help_page:
@@ -136,6 +138,12 @@ def spell(error: UnicodeError) -> tuple[str, int]:
 
 
 codecs.register_error(spell.__name__, spell)
+
+
+def refuse_empty(arguments: Sequence[str]) -> None:
+    """`""` is what a variable gives that nobody set: as a path it would mean this folder, as a name the latest."""
+    if any(not word or re.fullmatch(r"--[\w-]+=", word) for word in arguments):
+        raise UsageError("nothing was named", "an argument is empty", "say what is meant, or leave the argument out")
 
 
 def drop_output() -> None:

@@ -125,6 +125,11 @@ def list_candidates(root: Path) -> Listing:
     return Listing(top, candidates, hidden, [relative for relative in others if _stat(f"{top}/{relative}")], last)
 
 
+def list_files(folder: str) -> list[str]:
+    """The paths of all that a folder holds, but for folders and what is hidden."""
+    return [f"{folder}/{relative}" for relative in _walk(folder)[0]]
+
+
 def no_folder(root: Path) -> UsageError:
     return UsageError(f"There is no folder {root}.", fix="Give the folder that holds the images.")
 

@@ -23,6 +23,7 @@ SUFFIXES = set().union(*image_files.SUFFIXES.values())
 MAX_BYTES = 4_000_000
 # Read into memory, whatever it is that somebody names.
 MAX_READ = 64 * 2**20
+SNIFFED = 12  # bytes that say what a file is
 TIMEOUT_SECONDS, DOWNLOAD_SECONDS = 20, 120
 MAX_REDIRECTS = 5
 MAX_SIDE = 2048
@@ -38,7 +39,7 @@ class Picture:
         try:
             data = self.load()
         except OSError as error:
-            raise DogbreedError(f"cannot be read: {error.strerror or error}") from None
+            raise unreadable(error) from None
         if len(data) > MAX_READ:
             raise DogbreedError(f"larger than {MAX_READ >> 20} MB")
         content_type = sniff(data)
@@ -53,8 +54,7 @@ Check = Callable[[str], None]  # of a URL, before it is asked for; raises Dogbre
 def open_source(source: str, check: Check | None = None) -> Iterator[Picture]:
     """Raises DogbreedError where there is nothing to read. `check` says which URLs are fetched: see `download`."""
     if source == "-":
-        data = read(sys.stdin.buffer)  # here, not in a thread, which Ctrl-C would not reach
-        yield Picture("-", lambda: data)
+        yield read_once("-", lambda: read(sys.stdin.buffer))
     elif "://" in source:
         yield Picture(hide_url(source), lambda: download(source, check))
     else:
@@ -63,20 +63,42 @@ def open_source(source: str, check: Check | None = None) -> Iterator[Picture]:
 
 def open_path(path: Path) -> Iterator[Picture]:
     if path.is_dir():
-        found = sorted(file for file in path.rglob("*") if is_image(file, path))
+        found = sorted(file for name in image_files.list_files(str(path)) if is_image(file := Path(name)))
         if not found:
             raise DogbreedError("a folder without images")
         yield from (Picture(str(file), partial(read_file, file)) for file in found)
     elif path.is_file():
         yield Picture(str(path), partial(read_file, path))
+    elif path.exists():
+        yield read_once(str(path), partial(read_file, path))
     else:
         raise DogbreedError("no such file")
 
 
-def is_image(file: Path, folder: Path) -> bool:
-    """By its name, as `upload` does; hidden files and what lies in hidden folders (our own .dogbreed) are none."""
-    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-    return not hidden and file.suffix.lower() in SUFFIXES and file.is_file()
+def read_once(name: str, load: Callable[[], bytes]) -> Picture:
+    """Of a pipe or a device, which says what it says once: here, not in a thread, which Ctrl-C would not reach."""
+    try:
+        data = load()
+    except OSError as error:
+        raise unreadable(error) from None
+    return Picture(name, lambda: data)
+
+
+def unreadable(error: OSError) -> DogbreedError:
+    return DogbreedError(f"cannot be read: {error.strerror or error}")
+
+
+def is_image(file: Path) -> bool:
+    """By its name, or by how it begins: `upload`, too, takes a JPEG without a suffix. Pipes are not waited for."""
+    if not file.is_file():
+        return False
+    if file.suffix.lower() in SUFFIXES:
+        return True
+    try:
+        with file.open("rb") as opened:
+            return sniff(opened.read(SNIFFED)) is not None
+    except OSError:
+        return False
 
 
 def read_file(path: Path) -> bytes:

@@ -220,6 +220,11 @@ def test_a_bug_keeps_its_traceback(raising: list[BaseException]) -> None:
         ["tune", "--max-jobs", "0"],
         ["--set", "x", "status"],
         ["--target", "moon", "status"],
+        ["predict", "a.jpg", ""],
+        ["upload", ""],
+        ["predict", "a.jpg", "--csv="],
+        ["report", "--output", ""],
+        ["deploy", "--job", ""],
     ],
 )
 def test_usage_errors(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,6 +258,7 @@ def test_a_usage_error_says_what_was_meant() -> None:
     assert "Did you mean" not in said, "--spot is not meant"
     assert "see `dogbreed report --help`" in invoke("report", "--compare", "one").stderr
     assert "see `dogbreed tune --help`" in invoke("tune", "--nonsense").stderr
+    assert "nothing was named" in invoke("predict", "").stderr
 
 
 def test_a_closed_pipe_is_silent(dogbreed: Dogbreed) -> None:

@@ -22,7 +22,6 @@ from PIL import Image
 from serving_machine import document, invoke, serving_image, trained_in
 
 from dogbreed_cli import answers
-from dogbreed_cli.answer_files import answer_file, as_csv, as_json_lines
 from dogbreed_cli.answers import Answer, draw
 
 SLOW = 0  # for a status: 200 after three seconds
@@ -40,30 +39,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 
 
 # ---- files
-
-
-def test_files_have_the_order_of_the_images_whatever_came_first(tmp_path: Path) -> None:
-    path = tmp_path / "a.jsonl"
-    with answer_file(path, as_json_lines) as write:
-        for place in (2, 0, 3):
-            write(place, Answer(f"{place}.jpg", BEST, 1.0))
-        assert [json.loads(line)["image"] for line in Path(f"{path}.tmp").read_text().splitlines()] == ["0.jpg"]
-        write(1, Answer("1.jpg", error="broken"))
-        assert not path.exists()
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [line["image"] for line in lines] == ["0.jpg", "1.jpg", "2.jpg", "3.jpg"]
-    assert lines[1] == {"image": "1.jpg", "predictions": [], "milliseconds": None, "error": "broken"}
-    assert not Path(f"{path}.tmp").exists()
-
-
-def test_a_file_that_was_broken_off_keeps_its_other_name(tmp_path: Path) -> None:
-    path = tmp_path / "a.csv"
-    path.write_text("of yesterday")
-    with pytest.raises(KeyboardInterrupt), answer_file(path, as_csv) as write:
-        write(0, Answer("0.jpg", BEST, 1.0))
-        raise KeyboardInterrupt
-    assert path.read_text() == "of yesterday"
-    assert "0.jpg,1,Beagle,0.75," in Path(f"{path}.tmp").read_text()
 
 
 def test_a_folder_s_answers_in_all_forms(served: Machine, dogs: Path) -> None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import io
 import os
+import socket
 import sys
+from contextlib import chdir, closing
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 from PIL import Image
 
 from dogbreed_cli.errors import DogbreedError
+from dogbreed_cli.image_files import list_candidates
+from dogbreed_cli.image_reading import read as read_fully
 from dogbreed_cli.pictures import MAX_BYTES, MAX_READ, open_source, shrink, sniff
 
 
@@ -159,6 +164,21 @@ def test_folders_are_searched_through(tmp_path: Path) -> None:
     assert found == ["a.PNG", "b.jpg", "d.jpeg", "e.jfif", "sub/deep/c.webp"]
 
 
+def test_a_folder_s_images_are_those_that_upload_finds(tmp_path: Path) -> None:
+    folder = tmp_path / "dogs" / "beagle"
+    for form, name in [("JPEG", "1"), ("PNG", "b.dat"), ("JPEG", "c.gif"), ("WEBP", "d.webp"), ("PNG", "Thumbs.db")]:
+        (folder / "deep").mkdir(parents=True, exist_ok=True)
+        (folder / "deep" / name).write_bytes(draw(form))
+    (folder / "notes").write_text("no image")
+    os.mkfifo(folder / "pipe")
+    (folder / "away").symlink_to("gone")
+    candidates = list_candidates(tmp_path / "dogs").candidates
+    taken = {one.file for one in candidates if not read_fully(one.file, one.size).fault}
+    found = names(tmp_path / "dogs")
+    assert [Path(name).name for name in found] == ["1", "b.dat", "c.gif", "d.webp"]
+    assert set(found) == taken
+
+
 def test_hidden_files_and_folders_are_left_out_but_not_when_named(tmp_path: Path) -> None:
     for name in [".hidden.jpg", ".dogbreed/s3/bucket/a.jpg", "._b.jpg", "seen.jpg"]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -198,3 +218,36 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     [again] = open_source("-")
     with pytest.raises(DogbreedError, match="an empty file"):
         again.read()
+
+
+@pytest.mark.parametrize("data", [draw("PNG"), noise("PNG", 400)], ids=["small", "more than a pipe holds"])
+def test_a_pipe_is_read_once(tmp_path: Path, data: bytes) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = Thread(target=pipe.write_bytes, args=(data,), daemon=True)
+    writer.start()
+    [picture] = open_source(str(pipe))
+    writer.join()
+    assert (picture.name, picture.read(), picture.read()) == (str(pipe), *[(data, "image/png")] * 2)
+
+
+def test_so_is_a_descriptor_as_a_shell_gives_it(tmp_path: Path) -> None:
+    end, other = os.pipe()
+    os.write(other, draw("PNG"))
+    os.close(other)
+    [picture] = open_source(f"/dev/fd/{end}")
+    os.close(end)
+    assert picture.read() == (draw("PNG"), "image/png")
+
+
+def test_of_a_device_without_an_end_no_more_is_read_than_of_a_file() -> None:
+    [picture] = open_source("/dev/zero")
+    with pytest.raises(DogbreedError, match="larger than 64 MB"):
+        picture.read()
+
+
+def test_what_cannot_be_opened_is_an_error_of_ours(tmp_path: Path) -> None:
+    with closing(socket.socket(socket.AF_UNIX)) as listening, chdir(tmp_path):
+        listening.bind("a")  # by its short name: there are 108 bytes for it
+        with pytest.raises(DogbreedError, match="cannot be read: "):
+            names("a")

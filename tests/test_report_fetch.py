@@ -1,10 +1,12 @@
 """What `report` fetches from S3: the job's output, what AWS's Debugger left beside it, pictures of the mistakes."""
 
+import base64
 import io
 import tarfile
 
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 from report_artifacts import BREEDS, build_full, describe_job, draw_predictions, render, write_artifacts
 from report_watched import draw_image, write_aws_report, write_profile, write_tensors
 
@@ -121,6 +123,25 @@ def test_thumbnails_are_small_whatever_the_picture(size):
     picture = draw_thumbnail(draw_image(1, size))
     assert picture.uri.startswith("data:image/jpeg;base64,") and len(picture.uri) < 8000
     assert 0 <= picture.width <= 96 and 0 <= picture.height <= 96
+
+
+def test_thumbnails_have_the_colours_that_the_job_saw():
+    """White where nothing is, of 16 bits the upper 8; whatever stands in the EXIF."""
+    clear = Image.new("RGBA", (40, 20))
+    palette = Image.new("P", (40, 20))
+    palette.putpalette([9, 9, 9])
+    deep = Image.new("I;16", (40, 20), 0x4000)
+    for picture, options, wanted in (
+        (clear, {}, 255),
+        (clear, {"exif": b"Exif\0\0junk"}, 255),
+        (palette, {"transparency": 0}, 255),
+        (palette, {}, 9),
+        (deep, {}, 0x40),
+    ):
+        picture.save(out := io.BytesIO(), "PNG", **options)
+        thumbnail = draw_thumbnail(out.getvalue())
+        with Image.open(io.BytesIO(base64.b64decode(thumbnail.uri.partition(",")[2]))) as drawn:
+            assert drawn.getpixel((20, 10)) == pytest.approx((wanted,) * 3, abs=3)
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xd8\xff\xe0", draw_image(1)[:600], b"<svg/>"])

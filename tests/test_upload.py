@@ -60,6 +60,22 @@ def test_what_is_no_data_set(dogbreed: InProcess, tmp_path: Path) -> None:
     assert not (dogbreed.folder / "data-report.html").exists()
 
 
+def test_what_is_wrong_with_an_archive_is_said_of_the_archive(dogbreed: InProcess, dogs: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes/train/beagle").mkdir(parents=True)
+    (tmp_path / "notes/train/beagle/1.jpg").write_text("no image")
+    empty = pack_zip(tmp_path / "notes", tmp_path / "empty.zip")
+    said = dogbreed.json("upload", str(empty), code=2)
+    assert said["error"] == f"There is no readable image in {empty}."
+    shutil.rmtree(dogs / "train")
+    untrained = pack_tar(dogs, tmp_path / "untrained.tar", "w")
+    assert f"{untrained}/dogImages has test" in dogbreed.json("upload", str(untrained), code=2)["error"]
+    cut = pack_tar(dogs, tmp_path / "cut.tgz", "w:gz")
+    cut.write_bytes(cut.read_bytes()[:-99])
+    with serve_folder(tmp_path) as url:
+        said = dogbreed.json("upload", f"{url}/cut.tgz?key=secret", "--allow-private", code=1)
+    assert said["error"] == f"{url}/cut.tgz cannot be unpacked."
+
+
 def test_an_archive_behind_a_url(dogbreed: InProcess, dogs: Path, tmp_path: Path) -> None:
     first = dogbreed.json("upload", str(dogs))
     pack_zip(dogs, tmp_path / "d.zip")
@@ -141,6 +157,13 @@ def test_the_page_is_one_offline_file_with_everything(dogbreed: InProcess, dogs:
         assert finding.message in text
     assert "test/016.Beagle/&lt;b&gt;seen.jpg = train/016.Beagle/Beagle_00001.jpg" in text
     assert "and 7 more" in text and "2 findings to look at" in text and "016.Beagle" in text
+
+
+def test_one_image_is_one_image(dogbreed: InProcess, dogs: Path) -> None:
+    dogbreed.run("upload", str(dogs))
+    (dogs / "train/016.Beagle/more.jpg").write_bytes((dogs / "train/016.Beagle/Beagle_00001.jpg").read_bytes())
+    said = dogbreed.run("upload", str(dogs))
+    assert ": 1 image (" in said.stderr and "sent 1 image (" in said.stdout
 
 
 def test_a_clean_folder_says_so(dogbreed: InProcess, dogs: Path) -> None:

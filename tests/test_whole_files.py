@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from named_pipes import read_pipe
 
-from dogbreed_cli.whole_files import written_beside
+from dogbreed_cli.whole_files import write_text, written_beside
 
 
 def test_a_file_is_replaced_at_the_end_only(tmp_path: Path) -> None:
@@ -43,3 +46,40 @@ def test_threads_that_write_one_file_do_not_meet(tmp_path: Path) -> None:
     assert len(file.read_text()) == 10_000
     assert len(set(file.read_text())) == 1
     assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("before", ["old", None])
+def test_behind_a_link_the_file_is_replaced_that_it_leads_to(tmp_path: Path, before: str | None) -> None:
+    (tmp_path / "there").mkdir()
+    file, link = tmp_path / "there" / "file", tmp_path / "link"
+    link.symlink_to("there/file")
+    if before:
+        file.write_text(before)
+    write_text(link, "new")
+    assert (link.is_symlink(), file.read_text()) == (True, "new")
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_pipe_is_written_into_and_stays(tmp_path: Path) -> None:
+    with read_pipe(tmp_path / "pipe") as read:
+        write_text(tmp_path / "pipe", "new")
+        assert read() == b"new"
+    assert [path.is_fifo() for path in tmp_path.iterdir()] == [True]
+
+
+def test_so_is_a_device(tmp_path: Path) -> None:
+    device = tmp_path / "null"
+    try:
+        os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+        device.write_text("")
+    except OSError:
+        pytest.skip("no device can be made here")
+    write_text(device, "new")
+    assert [path.is_char_device() for path in tmp_path.iterdir()] == [True]
+
+
+def test_a_folder_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError):
+        write_text(tmp_path / "folder", "new")
+    assert [path.is_dir() for path in tmp_path.iterdir()] == [True]

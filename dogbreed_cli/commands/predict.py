@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dogbreed_cli.answer_files import answer_file, as_csv, as_json_lines
+from dogbreed_cli.answer_files import answer_file, as_csv, as_json_lines, check_files, check_pictures
 from dogbreed_cli.answers import Answer, ask, draw
 from dogbreed_cli.errors import DogbreedError, NotFound
 from dogbreed_cli.masking import hide_source
@@ -69,10 +69,12 @@ def predict(
     session = app.session(config)
     client = session.client("sagemaker-runtime")
     name, answers = endpoint or endpoint_name(config), dict[int, Answer]()
+    written = check_files(csv_file, jsonl_file)
+    asked = list(read_all(sources, allow_any_address if allow_private else check_address))
+    check_pictures(written, (found.name for found in asked if isinstance(found, Picture)))
     with ExitStack() as files:
         write_csv = files.enter_context(answer_file(csv_file, as_csv))
         write_json = files.enter_context(answer_file(jsonl_file, as_json_lines))
-        asked = list(read_all(sources, allow_any_address if allow_private else check_address))
 
         def answer(item: tuple[int, Picture | Answer]) -> tuple[int, Answer]:
             place, found = item

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dogbreed_cli.cache import cache_folder
 from dogbreed_cli.console import human_size, human_time, table
 from dogbreed_cli.errors import DogbreedError, UsageError, interrupted
 from dogbreed_cli.masking import hide_source
@@ -67,7 +68,7 @@ def upload(app: App, source: str, strict: bool, report: Path, allow_private: boo
     session = app.session(config)
     prefix, store = data_prefix(config), session.open_store(session.bucket)
     uri = f"s3://{session.bucket}/{prefix}"
-    with resumable():
+    with resumable(), named(folder, name):
         listed = meanwhile(lambda: list_place(session, store, prefix))
         # While S3 lists what it has: imports, too, also of what shows tables.
         import rich.console
@@ -119,6 +120,17 @@ def resumable() -> Iterator[None]:
         raise interrupted(signal, "interrupted", "run it again: it goes on where it stopped") from None
 
 
+@contextmanager
+def named(path: Path, name: str) -> Iterator[None]:
+    """What is wrong with a path in the cache folder is said of what the user gave, as which it came there."""
+    try:
+        yield
+    except DogbreedError as error:
+        if path.is_relative_to(cache_folder()):
+            error.what, error.why = (text.replace(str(path), name) for text in (error.what, error.why))
+        raise
+
+
 def find_folder(app: App, source: str, allow_private: bool) -> Path:
     """The folder itself, or one in the cache folder with what the archive or the address holds."""
     path = Path(source)
@@ -137,7 +149,7 @@ def find_folder(app: App, source: str, allow_private: bool) -> Path:
     if not is_archive(path):
         why = "its bytes are no .zip, .tar or .tar.gz, or the beginning of one"
         raise UsageError(f"{hide_source(source)} is no folder and no archive", why, "give a folder, or a whole archive")
-    with app.console.progress("Unpacking") as show:
+    with named(path, hide_source(source)), app.console.progress("Unpacking") as show:
         return unpack_once(path, on_progress=show)
 
 
@@ -214,7 +226,7 @@ def by_bytes(show: Callable[[int, int, str], None]) -> OnProgress:
     """Bytes are what takes time; the files stand beside."""
 
     def tell(progress: Progress) -> None:
-        files = f"{progress.done_files:,} of {progress.total_files:,} images"
+        files = f"{progress.done_files:,} of {count_images(progress.total_files)}"
         show(progress.done_bytes, progress.total_bytes, files)
 
     return tell
@@ -242,10 +254,14 @@ def draw_findings(summary: Summary) -> RenderableType:
 
 
 def show_plan(app: App, plan: SyncPlan, bucket: str, prefix: str, is_there: bool) -> None:
-    sent = f"{len(plan.send)} images ({human_size(sum(image.size for image in plan.send))}) to send"
+    sent = f"{count_images(len(plan.send))} ({human_size(sum(image.size for image in plan.send))}) to send"
     removed = f", {len(plan.delete)} to remove" if plan.delete else ""
     made = "" if is_there else "; the bucket is created"
     app.console.note(f"s3://{bucket}/{prefix}: {sent}{removed}{made}")
+
+
+def count_images(count: int) -> str:
+    return f"{count:,} image{'' if count == 1 else 's'}"
 
 
 def to_json(summary: Summary, result: SyncResult, uri: str) -> dict[str, Any]:
@@ -268,5 +284,5 @@ def describe(summary: Summary, result: SyncResult, uri: str) -> Any:
     from rich.console import Group
 
     counts = table(["classes", *summary.counts], [[str(len(summary.classes)), *map(str, summary.counts.values())]])
-    sent = f"sent {result.sent} images ({human_size(result.bytes_sent)}) in {human_time(result.seconds)}"
+    sent = f"sent {count_images(result.sent)} ({human_size(result.bytes_sent)}) in {human_time(result.seconds)}"
     return Group(counts, f"{uri}: {sent}, {result.unchanged} were there, {result.deleted} removed")

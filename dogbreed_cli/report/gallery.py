@@ -1,15 +1,18 @@
 """The pictures of the worst mistakes, small enough to stand within the page as data: URIs."""
 
 import base64
+import contextlib
 import io
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dogbreed_cli.report.wording import count_noun
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from dogbreed_cli.report.report import Report
 
 SIDE = 96  # CSS pixels; a screen of double density gets some more
@@ -42,13 +45,13 @@ def illustrate(report: "Report", images: Mapping[str, bytes | str]) -> "Report":
 def draw_thumbnail(image: bytes | str) -> Thumbnail:
     if isinstance(image, str):
         return Thumbnail(why=image)
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     try:
         with warnings.catch_warnings(), Image.open(io.BytesIO(image)) as opened:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             opened.draft("RGB", (2 * PIXELS, 2 * PIXELS))  # a JPEG is decoded at a fraction of its size
-            picture = ImageOps.exif_transpose(opened).convert("RGB")
+            picture = decode(opened)
             picture.thumbnail((PIXELS, PIXELS))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         return Thumbnail(why=f"not a readable image ({error})")
@@ -57,3 +60,25 @@ def draw_thumbnail(image: bytes | str) -> Thumbnail:
     uri = f"data:image/jpeg;base64,{base64.b64encode(packed.getvalue()).decode()}"
     shrink = SIDE / PIXELS
     return Thumbnail(uri, round(picture.width * shrink), round(picture.height * shrink))
+
+
+def decode(picture: "Image") -> "Image":
+    """Upright, in RGB, white where it is transparent, of 16 bits the upper 8: as the job saw it.
+
+    What image_reading.decode does, which report/ does not import: see tests/test_layout.py.
+    """
+    import numpy
+    from PIL import Image, ImageOps
+
+    picture.load()
+    with contextlib.suppress(Exception):  # EXIF may hold anything
+        ImageOps.exif_transpose(picture, in_place=True)
+    if picture.mode.startswith("I"):
+        wide: Any = numpy.asarray(picture)
+        picture = Image.fromarray((wide >> 8).clip(0, 255).astype("uint8"))
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    picture = picture.convert("RGBA")
+    white = Image.new("RGB", picture.size, "white")
+    white.paste(picture, mask=picture)
+    return white
