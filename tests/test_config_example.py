@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import tomllib
@@ -88,7 +89,7 @@ def test_init_writes_the_example_once(folder: Path) -> None:
 def test_init_into_a_folder_that_cannot_be_made() -> None:
     Path("no").touch()
     error = json.loads(invoke("--json", "--config", "no/x.toml", "init", code=1))
-    assert (error["error"], error["fix"]) == ("File exists: no", MENDS[FileExistsError])
+    assert (error["error"], error["fix"]) == ("File exists: no", MENDS[errno.EEXIST])
 
 
 def test_init_print_says_where_each_value_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:

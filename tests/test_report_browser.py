@@ -9,13 +9,13 @@ import json
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from conftest import wait_for
 from report_artifacts import build_full, describe_job, describe_trial, describe_tuning, write_artifacts
 from report_watched import build_watched, rule_status, write_aws_report
 
@@ -48,6 +48,7 @@ class Browser:
         self.devtools("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
         self.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.post("url", url=path.as_uri())
+        wait_for(lambda: self.ask("document.readyState") == "complete")  # the driver does not always
 
     def ask(self, script: str) -> Any:
         return self.post("execute/sync", script=f"return {script}", args=[])
@@ -67,7 +68,7 @@ def browser() -> Iterator[Browser]:
         port = free.getsockname()[1]
     driver = subprocess.Popen([str(DRIVER), f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        wait_for(port)
+        wait_for(lambda: answers(port))
         opened = Browser(port)
         yield opened
         requests.delete(opened.url, timeout=60)
@@ -76,13 +77,9 @@ def browser() -> Iterator[Browser]:
         driver.wait(60)
 
 
-def wait_for(port: int) -> None:
-    for _ in range(200):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise AssertionError("chromedriver does not answer")
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture(scope="module")

@@ -83,7 +83,7 @@ def test_a_home_that_cannot_be_written_is_not_the_port_s_fault(tmp_path: Path) -
     environment = clean_environment(DOGBREED_HOME=str(closed / "home"))
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
-    assert f"error: Permission denied: {closed / 'home'}\n" in done.stderr
+    assert f"cannot keep its things in {closed / 'home'}\n  why: Permission denied" in done.stderr
 
 
 def test_what_runs_goes_on_and_is_found_again(tmp_path: Path) -> None:
