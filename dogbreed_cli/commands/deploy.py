@@ -16,7 +16,7 @@ from dogbreed_cli.deployment import Terms, Wanted, bring_up, build, settle, try_
 from dogbreed_cli.errors import DogbreedError, UsageError
 from dogbreed_cli.masking import hide_secrets
 from dogbreed_cli.names import complete_names
-from dogbreed_cli.options import Duration, Limit, write_duration
+from dogbreed_cli.options import NEVER, Duration, Limit, write_duration
 from dogbreed_cli.pictures import Picture, open_path
 from dogbreed_cli.pricing import open_prices
 from dogbreed_cli.waiting import Patience, command_line, detachable
@@ -117,6 +117,8 @@ def deploy(
         confirm_growth(app, session, config, name, cost, yes)
         if wait:
             try_out(app, session, name, picture)
+        if ends_at:
+            expiry.set_end(session, name, ends_at)
     else:
         if before and before["EndpointStatus"] != "Failed":
             check_update(client, config, before, update)
@@ -130,8 +132,8 @@ def deploy(
         again = command_line("deploy", "--job", job, *typed) if ends_at else whole
         described = bring_up(app, session, config, wanted, before, Terms(again, wait, patience, ends_at, picture))
     scale(app, session, config, described)
-    if expires is not None:  # without it an endpoint keeps the end that it has
-        expiry.change_end(session, name, ends_at)
+    if expires == NEVER:  # without --expires an endpoint keeps the end that it has
+        expiry.remove_end(session, name)
     ends_at = expiry.find_end(session, name)
     data = {
         "endpoint": name,

@@ -12,7 +12,7 @@ import click
 from dogbreed_cli import autoscaling, aws_errors, expiry, jobs, resources
 from dogbreed_cli.console import human_size, table
 from dogbreed_cli.errors import DogbreedError, NotFound
-from dogbreed_cli.pricing import open_prices
+from dogbreed_cli.pricing import PriceList, open_prices
 from dogbreed_cli.requests import endpoint_name
 from dogbreed_cli.spending import measure_warm_pool
 from dogbreed_cli.storage import delete_prefix, list_objects
@@ -85,7 +85,8 @@ def plan(config: Config, session: Session, data: bool, logs: bool) -> list[Item]
     trainings = jobs.list_running_training_jobs(client, project)
     found += [Item("training job", job["TrainingJobName"], "running") for job in trainings]
     pools = [job["TrainingJobName"] for job in jobs.list_warm_pools(client, project)]
-    found += [Item("warm pool", name, say_cost(session, name)) for name in pools]
+    prices = open_prices(session) if pools else None
+    found += [Item("warm pool", name, say_cost(prices, name)) for name in pools]
     endpoints = list(resources.list_all(client, "endpoint", project))
     for name, status in ((one["EndpointName"], one["EndpointStatus"]) for one in endpoints):
         found.append(Item("endpoint", name, status))
@@ -106,9 +107,8 @@ def plan(config: Config, session: Session, data: bool, logs: bool) -> list[Item]
     return found
 
 
-def say_cost(session: Session, warm_pool: str) -> str:
+def say_cost(prices: PriceList | None, warm_pool: str) -> str:
     """As `status` has it."""
-    prices = open_prices(session)
     usd = measure_warm_pool(prices, warm_pool).usd_per_hour if prices else None
     return "instances are kept" if usd is None else f"instances are kept, for {usd:.4f} USD an hour"
 
